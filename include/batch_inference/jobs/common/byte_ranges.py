@@ -61,7 +61,7 @@ def find_cells_with(characters: str, joined: np.ndarray, cell_ends: np.ndarray) 
 def read_words(buffer: bytes, starts: np.ndarray) -> np.ndarray:
     """Read eight bytes from each start as an unsigned integer, the first byte the lowest."""
     words = np.ndarray((len(buffer) - 7,), dtype="<u8", buffer=buffer, strides=(1,))
-    return words[starts]
+    return np.asarray(words[starts])
 
 
 class ByteCells(Sequence[str]):

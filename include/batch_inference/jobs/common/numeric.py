@@ -1,8 +1,8 @@
 """Parses cells as numbers, a whole column at a time, and defines what a number is.
 
-Cells of up to 16 digits without an exponent are parsed together, eight characters in one 64-bit integer (as in D. Lemire,
-"Number parsing at a gigabyte per second", 2021). Their digits are a whole number below 2**53 and their power of ten is
-below 10**22: both are exact as doubles, so that their quotient is the nearest double, which `float` returns too.
+Cells of up to 16 digits without an exponent are parsed together, eight characters in one 64-bit integer (as in D.
+Lemire, "Number parsing at a gigabyte per second", 2021). Their digits are a whole number up to 2**53 and their power of
+ten is below 10**22: both are exact as doubles, so that their quotient is the nearest double, which `float` returns too.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ def parse_byte_cells(cells: ByteCells, column_type: str) -> ParsedColumn:
     numbers[lengths == 0] = math.nan
     if not is_plain.all():
         others = np.flatnonzero(~is_plain)
-        parsed = parse_column([cells[index] for index in others], column_type)
+        parsed = parse_column([cells[index] for index in others.tolist()], column_type)
         numbers[others] = parsed.numbers
         allowed = {int(others[index]): expected for index, expected in parsed.allowed.items()}
     return ParsedColumn(numbers, allowed)
@@ -132,7 +132,11 @@ def _parse_digits(words: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np
     has_point = point != 0
     before_point = (point >> _U64(7)) - _U64(1)
     # The characters before the point take its place.
-    moved = (aligned & ~((before_point << _U64(8)) | _U64(0xFF))) | ((aligned & before_point) << _U64(8)) | _U64(0x30)
+    moved = (
+        (aligned & ~((before_point << _U64(8)) | _U64(0xFF)))
+        | ((aligned & before_point) << _U64(8))
+        | _U64(0x30)
+    )
     aligned = np.where(has_point, moved, aligned)
     upper = _U64(0xF0F0F0F0F0F0F0F0)
     # A digit is 0x30 to 0x39: its upper half is 3, also after adding 6.

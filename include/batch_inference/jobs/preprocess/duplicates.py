@@ -8,7 +8,9 @@ of the key determine their outcome.
 
 from __future__ import annotations
 
+import json
 import tempfile
+from contextlib import ExitStack
 from pathlib import Path
 from typing import IO, Callable, Iterable, Iterator, Mapping, Sequence, cast
 
@@ -17,7 +19,7 @@ import numpy as np
 from batch_inference.jobs.common.byte_ranges import ByteCells
 from batch_inference.jobs.config.preprocess_config import PreprocessConfig, Rule
 from batch_inference.jobs.preprocess.key_digests import KeyDigester
-from batch_inference.jobs.preprocess.objects import ObjectPart
+from batch_inference.jobs.preprocess.peers import Peers
 from batch_inference.jobs.preprocess.readers.batch import Batch
 from batch_inference.jobs.preprocess.record_validator import build_mask, build_table
 from batch_inference.jobs.preprocess.rules import compile_rule
@@ -29,9 +31,6 @@ _SENT = np.dtype([("high", "<u8"), ("low", "<u8"), ("ordinal", "<i8")])
 _STORED = np.dtype([*_SENT.descr, ("source", "<u2")])
 _IN_MEMORY = 1 << 20  # entries kept in memory before they are written to buckets on disk
 _BUCKETS = 256
-
-# Sends a file to each host, and returns what each host sent, in their order.
-Exchange = Callable[[Sequence[IO[bytes]]], Sequence[IO[bytes]]]
 
 
 class KeyStore:
@@ -112,9 +111,9 @@ class Duplicates:
     def __init__(self, found: Mapping[str, np.ndarray]) -> None:
         self._found = found
 
-    def select(self, ranks: range) -> Duplicates:
-        """Select those of the objects of some ranks."""
-        bounds = [rank << RECORD_BITS for rank in (ranks.start, ranks.stop)]
+    def select(self, ranks: Sequence[int]) -> Duplicates:
+        """Select those of the objects from the first to the last of these ranks."""
+        bounds = [ranks[0] << RECORD_BITS, (ranks[-1] + 1) << RECORD_BITS] if ranks else [0, 0]
         return Duplicates(
             {
                 name: ordinals[slice(*np.searchsorted(ordinals, bounds).tolist())]
@@ -133,22 +132,38 @@ class Duplicates:
         return flags
 
 
+def rank_objects(uris: Sequence[str], peers: Peers) -> list[int]:
+    """Rank this host's objects, given in the order of their keys, among those of all hosts.
+
+    Raises:
+        JobError: a host breaks off.
+    """
+    outgoing = [open_temporary_file() for _ in peers.hosts]
+    for file in outgoing:
+        file.write(json.dumps(uris).encode("ascii"))
+    everywhere = [uri for file in _exchange(peers, outgoing) for uri in json.loads(file.read())]
+    everywhere.sort(key=lambda uri: uri.encode("utf-8", "surrogateescape"))
+    ranks = {uri: rank for rank, uri in enumerate(everywhere)}
+    return [ranks[uri] for uri in uris]
+
+
 def select_duplicates_rules(config: PreprocessConfig) -> list[Rule]:
     """Select the `duplicates` rules."""
     return [rule for rule in config.rules if rule.kind == "duplicates"]
 
 
 def find_duplicates(
-    rules: Sequence[Rule], read_keys: Callable[[Rule], Iterable[np.ndarray]], exchange: Exchange
+    rules: Sequence[Rule], read_keys: Callable[[Rule], Iterable[np.ndarray]], peers: Peers
 ) -> Duplicates:
     """Find the repeats among the records of all hosts; `read_keys` reads what KeyCollector wrote on this one.
 
-    A record that repeats another one by an earlier rule does not count for the rules after it.
+    A record that repeats another one by an earlier rule does not count for the rules after it. Raises JobError if a
+    host breaks off.
     """
     found: dict[str, np.ndarray] = {}
     excluded = np.empty(0, dtype=np.int64)
     for rule in rules:
-        outgoing = exchange.open_files()
+        outgoing = [open_temporary_file() for _ in peers.hosts]
         for entries in read_keys(rule):
             if len(excluded):
                 at = np.minimum(np.searchsorted(excluded, entries["ordinal"]), len(excluded) - 1)
@@ -156,17 +171,27 @@ def find_duplicates(
             for file, part in zip(outgoing, _split(entries, "high", len(outgoing))):
                 file.write(part.tobytes())
         store = KeyStore()
-        for source, file in enumerate(exchange.swap(outgoing)):
+        for source, file in enumerate(_exchange(peers, outgoing)):
             for entries in iter_entries(file):
                 store.add(entries, source)
         repeats = store.pop_repeats()
-        answers = exchange.open_files()
+        answers = [open_temporary_file() for _ in peers.hosts]
         for source, file in enumerate(answers):
             file.write(repeats["ordinal"][repeats["source"] == source].tobytes())
-        own = [np.frombuffer(file.read(), dtype="<i8") for file in exchange.swap(answers)]
+        own = [np.frombuffer(file.read(), dtype="<i8") for file in _exchange(peers, answers)]
         found[rule.name] = np.sort(np.concatenate(own))
         excluded = np.union1d(excluded, found[rule.name])
     return Duplicates(found)
+
+
+def _exchange(peers: Peers, outgoing: Sequence[IO[bytes]]) -> Iterator[IO[bytes]]:
+    """Yield what each host sent, in their order; all files are closed."""
+    with ExitStack() as stack:
+        for file in outgoing:
+            file.seek(0)
+            stack.enter_context(file)
+        for file in peers.exchange(outgoing):
+            yield stack.enter_context(file)
 
 
 def iter_entries(file: IO[bytes], limit: int | None = None) -> Iterator[np.ndarray]:
@@ -183,25 +208,34 @@ def iter_entries(file: IO[bytes], limit: int | None = None) -> Iterator[np.ndarr
 class KeyCollector:
     """Writes the keys of records that passed the rules before each `duplicates` rule, to a file for each of these.
 
-    Ordinals are counted from the first record of the part of an object.
+    Without such rules it collects nothing.
     """
 
-    def __init__(self, config: PreprocessConfig, folder: Path, name: str) -> None:
-        """Files are `folder`/`name`-0 and so on, in the order of the rules."""
+    def __init__(self, config: PreprocessConfig, path: Path) -> None:
+        """The files have the index of their rule among the `duplicates` rules as suffix."""
         self._source = config.input
-        last = max(at for at, rule in enumerate(config.rules) if rule.kind == "duplicates")
-        self._rules = config.rules[: last + 1]
+        kinds = [rule.kind for rule in config.rules]
+        self._rules = (
+            config.rules[: len(kinds) - kinds[::-1].index("duplicates")] if "duplicates" in kinds else ()
+        )
         self._checks = {
             rule.name: compile_rule(rule, config.input)[0]
             for rule in self._rules
             if rule.kind != "duplicates"
         }
         self._files = {
-            rule.name: (folder / f"{name}-{number}").open("wb")
+            rule.name: Path(f"{path}{number}").open("wb")
             for number, rule in enumerate(select_duplicates_rules(config))
         }
         self._digester = KeyDigester(config.input_uri.encode("utf-8"))
         self._is_validating = self._must_validate()
+
+    def __enter__(self) -> KeyCollector:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for file in self._files.values():
+            file.close()
 
     def _must_validate(self) -> bool:
         """Whether earlier rules may reject one record of a key and pass another; if not, all of them count, or none."""
@@ -213,15 +247,17 @@ class KeyCollector:
                 return True
         return False
 
-    def add(self, part: ObjectPart, names: ColumnNames, batch: Batch) -> dict[str, int]:
-        """Add the keys of a batch; returns how many for each rule by name."""
-        if names is None:
+    def add(self, rank: int, names: ColumnNames, batch: Batch) -> dict[str, int]:
+        """Add the keys of a batch of the object of this rank; returns how many for each rule by name."""
+        if names is None or not self._rules:
             return {}
-        readable = np.flatnonzero((batch.field_counts == len(names)) & build_mask(len(batch), batch.malformed))
+        readable = np.flatnonzero(
+            (batch.field_counts == len(names)) & build_mask(len(batch), batch.malformed)
+        )
         if not len(readable):
             return {}
         is_plain = batch.is_plain[readable]
-        ordinals = (part.rank << RECORD_BITS) + batch.first_record + readable
+        ordinals = (rank << RECORD_BITS) + batch.first_record + readable
         passed = np.ones(len(readable), dtype=bool)
         if self._is_validating:
             table, failed = build_table(self._source, names, batch, readable)
@@ -247,8 +283,3 @@ class KeyCollector:
             self._files[rule.name].write(entries.tobytes())
             counts[rule.name] = len(entries)
         return counts
-
-    def close(self) -> None:
-        """Close the files."""
-        for file in self._files.values():
-            file.close()

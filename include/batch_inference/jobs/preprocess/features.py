@@ -50,7 +50,9 @@ class FeatureBuilder:
         cells, is_plain = self._impute(kept)
         names = self._config.feature_columns
         if self._function is None:
-            lines, ends, broken = _format_cells([cells[name] for name in names], is_plain, names, self._has_commas)
+            lines, ends, broken = _format_cells(
+                [cells[name] for name in names], is_plain, names, self._has_commas
+            )
         else:
             features, kept_rows = self._apply_function(self._function, cells, records_label)
             if len(kept_rows) < len(places):

@@ -175,9 +175,7 @@ class Text:
             self._bytes.read(len(codecs.BOM_UTF8))
 
 
-def find_part_ends(
-    input_object: InputObject, input_config: InputConfig, offsets: Sequence[int]
-) -> list[int]:
+def find_part_ends(input_object: InputObject, input_config: InputConfig, offsets: Sequence[int]) -> list[int]:
     """Find the end of a line behind each of the offsets at which the object can be cut; fewer if it has no such lines.
 
     Quoted line breaks are avoided, not excluded: a line without quotes before and after the cut is preferred.

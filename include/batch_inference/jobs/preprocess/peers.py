@@ -49,7 +49,7 @@ class Peers:
 
     def __init__(self, hosts: Sequence[str], host: str, token: bytes, port: int = PORT) -> None:
         self.bytes_sent = 0
-        self._hosts = hosts
+        self.hosts = hosts
         self._others = [name for name in hosts if name != host]
         self._host = host
         self._token = token
@@ -83,8 +83,8 @@ class Peers:
         Raises:
             JobError: a host broke off, or what it sent arrived damaged.
         """
-        with ExitStack() as stack, ThreadPoolExecutor(2 * len(self._hosts)) as pool:
-            files = dict(zip(self._hosts, outgoing))
+        with ExitStack() as stack, ThreadPoolExecutor(2 * len(self.hosts)) as pool:
+            files = dict(zip(self.hosts, outgoing))
             sending = [
                 pool.submit(_send_file, self._senders[name], name, files[name]) for name in self._others
             ]
@@ -100,7 +100,7 @@ class Peers:
                 raise
             self.bytes_sent += sum(future.result() for future in sending)
             stack.pop_all()
-            return [files[name] for name in self._hosts]
+            return [files[name] for name in self.hosts]
 
     def _connect_all(self, deadline: float) -> None:
         with self._listen(deadline) as listener, ThreadPoolExecutor(len(self._others)) as pool:
@@ -130,7 +130,7 @@ class Peers:
         while True:
             try:
                 address = _resolve(self._host, self._port)
-                return socket.create_server(address, backlog=len(self._hosts))
+                return socket.create_server(address, backlog=len(self.hosts))
             except OSError as error:
                 if not isinstance(error, socket.gaierror) or time.monotonic() > deadline:
                     raise JobError(

@@ -11,12 +11,13 @@ from typing import Any
 
 from batch_inference.jobs.common.arrow import require_arrow
 from batch_inference.jobs.common.container import Container, run_job, write_json
-from batch_inference.jobs.common.errors import ConfigError, JobError
+from batch_inference.jobs.common.errors import JobError
 from batch_inference.jobs.config.preprocess_config import PreprocessConfig, read_config
-from batch_inference.jobs.preprocess.duplicates import find_duplicates
-from batch_inference.jobs.preprocess.objects import InputObject, list_objects, select_balanced_share
+from batch_inference.jobs.preprocess.duplicates import rank_objects, select_duplicates_rules
+from batch_inference.jobs.preprocess.objects import ObjectPart, list_objects, select_balanced_share
+from batch_inference.jobs.preprocess.peers import Peers
 from batch_inference.jobs.preprocess.source import estimate_text_bytes
-from batch_inference.jobs.preprocess.workers import process_objects
+from batch_inference.jobs.preprocess.workers import PreprocessResult, process_objects
 
 MANIFEST_VERSION = 1
 
@@ -29,11 +30,7 @@ def preprocess(container: Container, config: PreprocessConfig) -> dict[str, Any]
         require_arrow("input.format is parquet")
     if config.input.compression == "zstd":
         require_arrow("input.compression is zstd")
-    all_objects = list_objects(container.get_input_dir("data"), config.input_uri)
-    own = select_own_objects(container, config, all_objects)
-    duplicates = find_duplicates(config, all_objects)
-    sizes = {one.uri: estimate_text_bytes(one, config.input) for one in own}
-    result = process_objects(own, sizes, config, duplicates, container.output_dir, container.host)
+    result = _process_own_objects(container, config)
     records_in = sum(one["records"] for one in result.objects)
     records_out = sum(shard["records"] for shard in result.shards)
     rejected_count = sum(result.rejected.values())
@@ -65,21 +62,28 @@ def preprocess(container: Container, config: PreprocessConfig) -> dict[str, Any]
     return manifest
 
 
-def select_own_objects(
-    container: Container, config: PreprocessConfig, all_objects: list[InputObject]
-) -> list[InputObject]:
-    """Select the objects that this host reads. Raises ConfigError if `duplicates` needs those of other hosts too."""
-    if len(container.hosts) == 1:
-        return all_objects
-    if config.distribution == "FullyReplicated":
-        return select_balanced_share(all_objects, container.hosts, container.host)
-    for rule in config.rules:
-        if rule.kind == "duplicates":
-            raise ConfigError(
-                f"rule {rule.name!r} needs every host to see all objects: distribution is ShardedByS3Key "
-                f"over {len(container.hosts)} hosts, it must be FullyReplicated"
-            )
-    return all_objects
+def _process_own_objects(container: Container, config: PreprocessConfig) -> PreprocessResult:
+    """Process the objects of this host.
+
+    A host that has the objects of all hosts takes its share of them, and finds repeated records in all of them. Hosts
+    with objects of their own exchange the keys of their records.
+    """
+    objects = list_objects(container.get_input_dir("data"), config.input_uri)
+    own = objects
+    has_all = config.distribution == "FullyReplicated"
+    if has_all:
+        own = select_balanced_share(objects, container.hosts, container.host)
+    finds_duplicates = bool(select_duplicates_rules(config))
+    hosts = container.hosts if finds_duplicates and not has_all else (container.host,)
+    with Peers(hosts, container.host, repr(config).encode("utf-8")) as peers:
+        scanned = objects if finds_duplicates else own
+        ranks = rank_objects([one.uri for one in scanned], peers)
+        parts = [
+            ObjectPart(one, rank, estimate_text_bytes(one, config.input)) for one, rank in zip(scanned, ranks)
+        ]
+        chosen = set(own)
+        own_parts = [part for part in parts if part.object in chosen]
+        return process_objects(own_parts, parts, config, peers, container.output_dir, container.host)
 
 
 def main() -> int:

@@ -88,7 +88,8 @@ def build_table(
     """
     starts, ends = batch.select_cells(readable, len(names))
     cells = {
-        name: ByteCells(batch.buffer, starts[:, at].copy(), ends[:, at].copy()) for at, name in enumerate(names)
+        name: ByteCells(batch.buffer, starts[:, at].copy(), ends[:, at].copy())
+        for at, name in enumerate(names)
     }
     failed: dict[int, tuple[str, str]] = {}
     numbers = {}

@@ -56,7 +56,9 @@ def scan_partition(parts: Sequence[ObjectPart], config: PreprocessConfig, keys_p
 class InputScan:
     """The scans of all partitions, whose keys lie in files as `scan_partition` wrote them."""
 
-    def __init__(self, partitions: Sequence[tuple[Path, Sequence[PartScan]]], config: PreprocessConfig) -> None:
+    def __init__(
+        self, partitions: Sequence[tuple[Path, Sequence[PartScan]]], config: PreprocessConfig
+    ) -> None:
         self._partitions = partitions
         self._config = config
         self._scans = [scan for _, scans in partitions for scan in scans]

@@ -63,9 +63,7 @@ class PartReader:
         if self._part.begin and (config.header or names is None):
             names = _find_names(self._part, config)
         with Text(self._part, config) as text:
-            reader = CsvBatchReader(
-                text, config.delimiter, config.escape, is_part=self._part.end is not None
-            )
+            reader = CsvBatchReader(text, config.delimiter, config.escape, is_part=self._part.end is not None)
             if config.header and not self._part.begin:
                 header = reader.read_header()
                 if header is None:

@@ -25,12 +25,12 @@ from batch_inference.jobs.common.profiles import Profile
 from batch_inference.jobs.config.preprocess_config import PreprocessConfig
 from batch_inference.jobs.preprocess.duplicates import (
     Duplicates,
-    Exchange,
     find_duplicates,
     select_duplicates_rules,
 )
 from batch_inference.jobs.preprocess.objects import ObjectPart
 from batch_inference.jobs.preprocess.partition import cut_objects, partition_parts, undo_cuts
+from batch_inference.jobs.preprocess.peers import Peers
 from batch_inference.jobs.preprocess.record_validator import RecordValidator
 from batch_inference.jobs.preprocess.scan import InputScan, scan_partition
 from batch_inference.jobs.preprocess.shard_writer import ShardWriter
@@ -58,13 +58,13 @@ def process_objects(
     own: Sequence[ObjectPart],
     scanned: Sequence[ObjectPart],
     config: PreprocessConfig,
-    exchange: Exchange,
+    peers: Peers,
     output: Path,
     host: str,
 ) -> PreprocessResult:
     """Process the objects of this host, each one part.
 
-    `scanned` are those whose keys this host collects for `exchange`: its own, or all of them, if it has no peers.
+    `scanned` are those whose keys this host collects: its own, or those of all hosts, if it has no peers.
 
     Raises:
         JobError: an object cannot be read, or the user's function failed.
@@ -75,7 +75,7 @@ def process_objects(
     with start_workers(count, host) as run_partitions:
         duplicates = Duplicates({})
         if select_duplicates_rules(config) or len(parts) > len(scanned):
-            parts, duplicates = _scan_parts(run_partitions, parts, config, exchange, count)
+            parts, duplicates = _scan_parts(run_partitions, parts, config, peers, count)
         partitions = partition_parts([part for part in parts if part.object in own_objects], count)
         results = run_partitions(
             process_partition,
@@ -125,7 +125,7 @@ def _scan_parts(
     run_partitions: RunPartitions,
     parts: list[ObjectPart],
     config: PreprocessConfig,
-    exchange: Exchange,
+    peers: Peers,
     count: int,
 ) -> tuple[list[ObjectPart], Duplicates]:
     """Scan the parts; returns them numbered within their objects, and the repeated records."""
@@ -139,7 +139,7 @@ def _scan_parts(
             if not uncuttable:
                 break
             parts = undo_cuts(parts, uncuttable)
-        return scan.number_parts(), find_duplicates(select_duplicates_rules(config), scan.read_keys, exchange)
+        return scan.number_parts(), find_duplicates(select_duplicates_rules(config), scan.read_keys, peers)
 
 
 def process_partition(
@@ -163,7 +163,9 @@ def process_partition(
         columns: tuple[str, ...] = ()
         for names, batch in PartReader(part, config.input):
             validation = validator.validate(names, batch, duplicates.flag_repeats(part.rank, batch), uri)
-            positions = np.minimum(position + np.cumsum(batch.text_ends + 1 - batch.text_starts), bytes_before)
+            positions = np.minimum(
+                position + np.cumsum(batch.text_ends + 1 - batch.text_starts), bytes_before
+            )
             if len(batch):
                 position = float(positions[-1])
             columns = names or ()

@@ -67,7 +67,9 @@ class CsvRecordReader:
         self._rewritten: dict[int, str] = {}  # by index: lines with escaped quotes, with quotes doubled
         self._ends: list[int] = []  # after each record: how many lines of the current batch are taken
         self._exhausted = False  # the csv module asked for a line after the last one
-        self.unfinished_count = 0  # the last lines: those of a record that goes on behind them, or not read yet
+        self.unfinished_count = (
+            0  # the last lines: those of a record that goes on behind them, or not read yet
+        )
         self._line = 0  # lines of earlier batches
         self._record = 0  # records of earlier batches
 
@@ -197,7 +199,9 @@ class CsvRecordReader:
         rows.append([taken[start]])
         ends.append(start + 1)
 
-    def _collect(self, rows: list[list[str]], ends: Sequence[int], broken: dict[int, tuple[str, str]]) -> ParsedRecords:
+    def _collect(
+        self, rows: list[list[str]], ends: Sequence[int], broken: dict[int, tuple[str, str]]
+    ) -> ParsedRecords:
         taken = self._taken
         starts = [0, *ends[:-1]]
         originals: dict[int, str] = {}
