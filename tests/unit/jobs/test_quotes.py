@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from batch_inference.jobs.common.blocks import BlockReader
-from batch_inference.jobs.preprocess.readers.batch import iter_batches
+from batch_inference.jobs.preprocess.readers.batch import iter_parsed
 from batch_inference.jobs.preprocess.readers.csv_records import CsvRecordReader
 from tests.unit.jobs.containers import columns
 from tests.unit.jobs.hostile_inputs import gzip_bytes, run
@@ -49,7 +49,7 @@ def read(
     """Rows that are whole, the texts of those that are not, and the texts of the first."""
     records = CsvRecordReader(io.StringIO(text, newline=""), ",", escape)
     rows, texts, rejects = [], [], []
-    while (part := records.read_batch(limit)) is not None:
+    while (part := records.read_records(limit)) is not None:
         for index, row in enumerate(part.rows):
             if index in part.malformed:
                 rejects.append(part.get_original_text(index))
@@ -264,7 +264,7 @@ def test_one_field_that_never_ends_is_not_read_over_and_over() -> None:
     """A batch is read on behind the line that is given up; each line is looked at a few times at most."""
     text = "".join(f'{n},"open,1\n' for n in range(20_000))
     records = CsvRecordReader(io.StringIO(text, newline=""), ",")
-    count = sum(len(part.rows) for part in iter_batches(records.read_batch))
+    count = sum(len(part.rows) for part in iter_parsed(records.read_records))
     assert count == 20_000
 
 
@@ -294,7 +294,7 @@ def test_lines_that_open_quotes_and_close_those_before_are_read_a_few_times_each
     source = list(io.StringIO(text, newline=""))
     records = CsvRecordReader(iter(source), ",", escape)
     found: list[str] = []
-    while (batch := records.read_batch(100)) is not None:
+    while (batch := records.read_records(100)) is not None:
         found += map(batch.get_original_text, range(len(batch.texts)))
     assert "".join(found).replace("\n", "") == text.replace("\n", "")
     assert reads < 5 * len(source)

@@ -70,11 +70,3 @@ def test_a_configuration_that_is_no_json_is_said(tmp_path: Path) -> None:
     ended = run_preprocess(tmp_path, "{", {})
     assert ended.exit_code == 1
     assert "preprocess.json is not JSON" in ended.message
-
-
-def test_duplicates_over_hosts_need_all_objects_on_each(tmp_path: Path) -> None:
-    """With objects spread by key no host could know; the job says so before it reads."""
-    wanted = config(AB, rules=[{"name": "once", "rule": "duplicates"}], distribution="ShardedByS3Key")
-    ended = run_preprocess(tmp_path, wanted, {"one.csv": b"a,1\n"}, hosts=["algo-1", "algo-2"])
-    assert ended.exit_code == 1
-    assert ended.message.startswith("rule 'once' needs every host to see all objects")

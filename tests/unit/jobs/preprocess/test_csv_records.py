@@ -9,15 +9,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from batch_inference.jobs.preprocess.readers import batch, csv_records
-from batch_inference.jobs.preprocess.readers.batch import Batch, iter_batches
+from batch_inference.jobs.preprocess.readers.batch import ParsedRecords, iter_parsed
 from batch_inference.jobs.preprocess.readers.csv_records import CsvRecordReader
 
 HOSTILE = st.text(alphabet='a,"\n\r é\u2028', max_size=60)
 
 
-def read(text: str, limit: int = 1000) -> list[Batch]:
+def read(text: str, limit: int = 1000) -> list[ParsedRecords]:
     records = CsvRecordReader(io.StringIO(text, newline=""), ",")
-    return list(iter(lambda: records.read_batch(limit), None))
+    return list(iter(lambda: records.read_records(limit), None))
 
 
 def ended_properly(text: str) -> bool:
@@ -115,7 +115,7 @@ def test_an_object_that_is_cut_off_inside_a_field_loses_its_last_record_alone(
     records = CsvRecordReader(
         io.StringIO("".join(f"{line}\n" for line in whole) + cut + end, newline=""), ","
     )
-    parts = list(iter_batches(records.read_batch))
+    parts = list(iter_parsed(records.read_records))
     assert "".join(text for part in parts for text in part.texts) == "".join(
         f"{line}\n" for line in [*whole, cut]
     )
@@ -177,4 +177,4 @@ def test_wide_records_come_in_smaller_batches(monkeypatch: pytest.MonkeyPatch) -
     """Memory is that of a number of characters, not of a number of records."""
     monkeypatch.setattr(batch, "BATCH_CHARACTERS", 10_000)
     records = CsvRecordReader(io.StringIO(f"{'x' * 99}\n" * 2_000), ",")
-    assert [len(one.rows) for one in iter_batches(records.read_batch)] == [256, *[100] * 17, 44]
+    assert [len(one.rows) for one in iter_parsed(records.read_records)] == [256, *[100] * 17, 44]

@@ -6,11 +6,13 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from batch_inference.jobs.config.preprocess_config import parse_config
+from batch_inference.jobs.preprocess.readers.batch import ParsedRecords, build_batch
 from batch_inference.jobs.preprocess.record_validator import build_table
 from batch_inference.jobs.preprocess.rules import compile_rule
 from tests.unit.jobs.containers import columns, config, run_preprocess
@@ -30,7 +32,9 @@ BOUND = st.one_of(WHOLE, st.sampled_from([1 << 63, 10**30, 0.5, -2.5, 1e300, flo
 def failing(rule: dict[str, Any], cells: list[str]) -> list[str]:
     """The cells of one whole-number column that fail the rule."""
     parsed = parse_config(config(N, rules=[{"column": "n", **rule}]))
-    table, wrong = build_table(parsed.input, ["n"], [[cell] for cell in cells])
+    lines = [f"{cell}\n" for cell in cells]
+    batch = build_batch(ParsedRecords([[cell] for cell in cells], lines, 1, list(range(len(cells)))))
+    table, wrong = build_table(parsed.input, ["n"], batch, np.arange(len(cells)))
     assert not wrong
     check, _ = compile_rule(parsed.rules[0], parsed.input)
     return [cell for cell, fails in zip(cells, check(table).tolist(), strict=True) if fails]

@@ -11,7 +11,8 @@ from batch_inference.jobs.common.container import Container
 from batch_inference.jobs.common.errors import InputError
 from batch_inference.jobs.config.preprocess_config import parse_config
 from batch_inference.jobs.preprocess import workers
-from batch_inference.jobs.preprocess.objects import InputObject
+from batch_inference.jobs.preprocess.objects import InputObject, ObjectPart
+from batch_inference.jobs.preprocess.partition import partition_parts
 from batch_inference.jobs.preprocess.preprocess_job import preprocess
 from tests.unit.jobs.containers import columns, config, put
 
@@ -80,11 +81,17 @@ def test_what_ends_one_process_ends_the_job_with_its_message(tmp_path: Path, two
         ([], 4, [0]),
     ],
 )
-def test_neighbours_are_shared_out_by_bytes(sizes: list[int], cores: int, expected: list[int]) -> None:
+def test_neighbours_are_shared_out_by_bytes(
+    sizes: list[int], cores: int, expected: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """In MB; one for each core at most, and none for less than a process is worth."""
-    objects = [InputObject(Path(), str(number), size) for number, size in enumerate(sizes)]
-    found = workers.partition_objects(
-        objects, {str(number): size << 20 for number, size in enumerate(sizes)}, cores
-    )
+    monkeypatch.setattr(workers, "WORKER_BYTES", 32 << 20)
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(cores)))
+    count = workers.count_workers(sum(sizes) << 20)
+    parts = [
+        ObjectPart(InputObject(Path(), str(number), size << 20), number, size << 20)
+        for number, size in enumerate(sizes)
+    ]
+    found = partition_parts(parts, count)
     assert [len(run) for run in found] == expected
-    assert [one for run in found for one in run] == objects
+    assert [one for run in found for one in run] == parts

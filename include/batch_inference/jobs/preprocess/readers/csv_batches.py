@@ -85,7 +85,7 @@ class CsvBatchReader:
         return None
 
     def _read_block(self) -> bytes:
-        """Read whole lines of about BLOCK_BYTES, each with its line end; nothing at the end of the source."""
+        """Read whole lines of about BLOCK_BYTES; nothing at the end of the source, whose last line may have no end."""
         pending, self._pending = self._pending, b""
         data = self._tail
         while not self._is_exhausted:
@@ -98,8 +98,6 @@ class CsvBatchReader:
                 self._tail = data[end:]
                 return pending + self._source.escape_undecodable(data[:end])
         self._tail = b""
-        if data and not data.endswith((b"\n", b"\r")):
-            data += b"\n"
         return pending + self._source.escape_undecodable(data)
 
     def _parse_block(self, block: bytes) -> Batch | None:
@@ -118,7 +116,11 @@ class CsvBatchReader:
             self._pending = block[lines.starts[line_count] :]
             if not line_count:
                 return None
-        plain = self._locate_plain_records(block, lines.starts[: line_count + 1], ~is_irregular[:line_count])
+        starts = lines.starts[: line_count + 1]
+        if not block.endswith(b"\n"):  # the end of the object
+            block += b"\n"
+            starts = np.append(starts[:-1], len(block))
+        plain = self._locate_plain_records(block, starts, ~is_irregular[:line_count])
         self.line_count += line_count
         return merge_batches(plain, build_batch(other, self._separator))
 
@@ -190,9 +192,14 @@ class CsvBatchReader:
 
 
 class _BlockLines:
-    """The lines of a block, of which those from `position` on are still to be read; `starts` has one more."""
+    """The lines of a block, of which those from `position` on are still to be read.
+
+    Attributes:
+        starts: the start of each line, and the end of the last one.
+    """
 
     def __init__(self, block: bytes, *, is_last: bool) -> None:
+        """`is_last`: no other line belongs to the last record."""
         self._block = block
         self._is_last = is_last
         self.position = 0
@@ -202,9 +209,10 @@ class _BlockLines:
             lengths = [len(line.encode("utf-8", "surrogatepass")) for line in lines]
             self.starts = np.concatenate(([0], np.cumsum(lengths)))
         else:
-            self.starts = np.concatenate(
-                ([0], np.flatnonzero(np.frombuffer(block, dtype=np.uint8) == ord("\n")) + 1)
-            )
+            ends = np.flatnonzero(np.frombuffer(block, dtype=np.uint8) == ord("\n")) + 1
+            self.starts = np.concatenate(([0], ends))
+            if block and not block.endswith(b"\n"):
+                self.starts = np.append(self.starts, len(block))
 
     def __len__(self) -> int:
         return len(self.starts) - 1
