@@ -1,19 +1,15 @@
 """Ports for model containers, each given to one container on this machine at a time.
 
 Containers share the machine's network, and a server takes seconds to bind its port: two that were given the same one
-would end with one of them answering for both. So a port is reserved by a locked file for as long as its container is
-there; the lock goes with the process, however that ends.
+would end with one of them answering for both. So a port is reserved for as long as its container is there.
 """
 
 from __future__ import annotations
 
-import fcntl
-import os
 import random
 import socket
-import tempfile
-from pathlib import Path
 
+from local_aws.runner.reservations import Reservation
 from local_aws.runner.runner_settings import RunnerSettings
 
 #: A container's own port is the first of a block of ten; the others are its SAGEMAKER_SAFE_PORT_RANGE.
@@ -25,16 +21,17 @@ class PortReservation:
 
     def __init__(self, settings: RunnerSettings) -> None:
         """Reserve a block at random. Raises OSError when none is left."""
-        folder = Path(tempfile.gettempdir()) / f"local-aws-ports-{os.getuid()}"
-        folder.mkdir(mode=0o700, exist_ok=True)
         firsts = list(range(settings.port_first, settings.port_last - PORT_BLOCK + 2, PORT_BLOCK))
         random.shuffle(firsts)
         for first in firsts:
-            lock = os.open(folder / str(first), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            if _try_lock(lock) and _is_free(first):
-                self.first_port, self._lock = first, lock
+            try:
+                reservation = Reservation(f"port/{first}")
+            except OSError:
+                continue
+            if _is_free(first):
+                self.first_port, self._reservation = first, reservation
                 return
-            os.close(lock)
+            reservation.release()
         raise OSError(f"no free port between {settings.port_first} and {settings.port_last}")
 
     @property
@@ -43,16 +40,8 @@ class PortReservation:
         return f"{self.first_port + 1}-{self.first_port + PORT_BLOCK - 1}"
 
     def release(self) -> None:
-        """Let others have the block; call it when the container has ended. Once."""
-        os.close(self._lock)
-
-
-def _try_lock(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
+        """Let others have the block; call it when the container has ended."""
+        self._reservation.release()
 
 
 def _is_free(port: int) -> bool:
