@@ -85,8 +85,8 @@ class RunnerSettings(BaseModel):
     port_last: int = Field(default=31999, le=65535)
     """Last port given to model containers; multi-model-server refuses 32768 and above."""
     isolation: Literal["auto", "bwrap", "unshare", "base_dir"] = "auto"
-    """How a container gets its own /opt/ml and /tmp: bubblewrap, mount namespaces, or the variable
-    SAGEMAKER_BASE_DIR."""
+    """How a container gets its own /opt/ml, /tmp and /etc/hosts: bubblewrap, mount namespaces, or the variable
+    SAGEMAKER_BASE_DIR, with which it has this machine's /etc/hosts."""
 
     @property
     def unpacked_archive_bytes(self) -> int:

@@ -7,6 +7,7 @@ import of ours: inside the container the repository need not be on any path. JSO
     root     directory with the container's private ml/ and tmp/
     visible  directories that stay readable although they lie below /tmp
     network  false takes the network away (unshare and bwrap)
+    hosts_file  takes the place of /etc/hosts (unshare and bwrap); null leaves the machine's
     parent   process id of the runner
     cwd      where the command starts
     argv     the command
@@ -33,6 +34,7 @@ PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 # mount_setattr(2), Linux 5.12; the number is the same on every architecture but alpha.
 SYS_MOUNT_SETATTR, MOUNT_ATTR_RDONLY, AT_FDCWD, AT_RECURSIVE = 442, 1, -100, 0x8000
 EXIT_CANNOT_START, EXIT_NOT_FOUND = 126, 127
+HOSTS_FILE = os.path.realpath("/etc/hosts")  # a link cannot be mounted on
 libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -67,8 +69,10 @@ def unshare(*, network: bool) -> None:
                 file.write(text)
 
 
-def set_up_private_mounts(root: str, visible_paths: list[str]) -> None:
+def set_up_private_mounts(root: str, visible_paths: list[str], hosts_file: str | None) -> None:
     mount("none", "/", MS_REC | MS_PRIVATE)
+    if hosts_file is not None:
+        mount(hosts_file, HOSTS_FILE, MS_BIND)
     if not os.path.isdir("/opt/ml"):
         create_opt_ml(os.path.join(root, "opt"))
     mount(os.path.join(root, "ml"), "/opt/ml", MS_BIND)
@@ -173,7 +177,7 @@ def run_unshare(plan: dict[str, Any]) -> int:
     if init == 0:
         # Killing the first process of a process namespace kills all of it.
         die_with_parent()
-        set_up_private_mounts(plan["root"], plan["visible"])
+        set_up_private_mounts(plan["root"], plan["visible"], plan["hosts_file"])
         os._exit(start_and_wait(plan["argv"], plan["cwd"]))
     forward_signals(init)
     return wait_for_exit(init)
@@ -202,6 +206,8 @@ def run_bwrap(plan: dict[str, Any]) -> int:
         if name != "ml":
             command += ["--ro-bind", f"/opt/{name}", f"/opt/{name}"]
     command += ["--bind", os.path.join(root, "ml"), "/opt/ml", "--bind", os.path.join(root, "tmp"), "/tmp"]
+    if plan["hosts_file"] is not None:
+        command += ["--ro-bind", plan["hosts_file"], HOSTS_FILE]
     for path in plan["visible"]:
         if path.startswith("/tmp/"):
             command += ["--ro-bind", path, path]

@@ -44,12 +44,16 @@ def detect_isolation(isolation: str) -> str:
 
 @dataclass(frozen=True)
 class Sandbox:
-    """One container's private directories below `root`, and how commands run in them."""
+    """One container's private directories below `root`, and how commands run in them.
+
+    `hosts_file` takes the place of /etc/hosts, except in mode `base_dir`, which has no mounts.
+    """
 
     mode: str
     root: Path
     visible_paths: tuple[Path, ...] = ()
     network: bool = True
+    hosts_file: Path | None = None
 
     def __post_init__(self) -> None:
         for name in ("ml", "tmp"):
@@ -80,6 +84,7 @@ class Sandbox:
             "root": str(self.root),
             "visible": [str(path) for path in _outermost([*_always_visible(), *self.visible_paths])],
             "network": self.network,
+            "hosts_file": self.hosts_file and str(self.hosts_file),
             "parent": os.getpid(),
             "cwd": str(self.root / "tmp") if plain else "/tmp",  # noqa: S108 (the container's own)
             "argv": [self._rebase(word) for word in argv] if plain else list(argv),

@@ -15,6 +15,7 @@ from local_aws.runner.data.inputs import InputObject
 from local_aws.runner.data.s3_objects import S3_ERRORS, S3Address
 from local_aws.runner.failures import ClientFailedError, ServiceFailedError
 from local_aws.runner.job_context import JobContext
+from local_aws.runner.processing.host_addresses import find_unknown_hosts
 from local_aws.runner.processing.pipes import PipeFeeder
 from local_aws.runner.processing.processing_request import (
     ProcessingInput,
@@ -25,6 +26,11 @@ from local_aws.runner.usage_meter import UsageMeter
 
 POLL_SECONDS = 0.05
 MAX_EXIT_MESSAGE_BYTES = 1024
+UNKNOWN_HOSTS = (
+    "container: {hosts} cannot be resolved: with isolation base_dir, a container has the /etc/hosts of this machine. "
+    "To let instances reach each other, make bwrap or unshare possible, or name each in that file with an address of "
+    "its own, such as 127.64.0.1."
+)
 
 
 class ProcessingInstance:
@@ -37,6 +43,7 @@ class ProcessingInstance:
         image: Image,
         inputs: Sequence[tuple[ProcessingInput, list[InputObject]]],
         outputs: Sequence[ProcessingOutput],
+        hosts_file: Path,
     ) -> None:
         self.job = job
         self.name = host
@@ -46,7 +53,9 @@ class ProcessingInstance:
         self.meter = UsageMeter(host)
         # Network isolation on AWS: no way out and no credentials inside the container.
         network = not job.spec.network_isolation
-        self.sandbox = Sandbox(job.isolation, job.spec.work_dir / host, image.visible_paths, network)
+        self.sandbox = Sandbox(
+            job.isolation, job.spec.work_dir / host, image.visible_paths, network, hosts_file
+        )
         self.stream = f"{job.spec.name}/{host}-{int(time.time() * 1000)}"
         self._uploaded: dict[Path, tuple[int, int]] = {}
 
@@ -71,6 +80,8 @@ class ProcessingInstance:
             **self.job.build_service_environment(),
             **self.job.spec.request.get("Environment", {}),
         }
+        if unknown := self._find_unknown_hosts():
+            self._log(UNKNOWN_HOSTS.format(hosts=", ".join(unknown)))
         for feeder in feeders:
             feeder.start()
         try:
@@ -81,6 +92,11 @@ class ProcessingInstance:
         finally:
             for feeder in feeders:
                 feeder.stop()
+
+    def _find_unknown_hosts(self) -> list[str]:
+        """The hosts that this one cannot reach by name."""
+        hosts = self.job.spec.hosts
+        return find_unknown_hosts(hosts) if self.job.isolation == "base_dir" and len(hosts) > 1 else []
 
     def _wait_and_upload(self, container: Container) -> None:
         """Until it ends: continuous uploads, faults, stop."""

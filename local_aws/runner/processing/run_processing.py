@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from local_aws.runner.data.inputs import InputObject, assign_objects, list_input_objects
 from local_aws.runner.failures import AlgorithmFailedError, JobFailedError, JobStoppedError, status_from_error
 from local_aws.runner.job_context import JobContext, run_on_instances
+from local_aws.runner.processing.host_addresses import reserve_addresses, write_hosts_file
 from local_aws.runner.processing.processing_instance import ProcessingInstance
 from local_aws.runner.processing.processing_request import (
     ProcessingInput,
@@ -32,10 +34,13 @@ def run_processing_job(job: JobContext) -> dict[str, Any]:
     try:
         if job.stop_flag.wait(job.spec.settings.boot_delay_seconds):
             job.stop_flag.raise_if_set()
-        hosts = _create_instances(job)
-        problem = run_on_instances(
-            job, hosts, _run_instance, stop_others=job.spec.settings.stop_others_on_host_failure
-        )
+        with reserve_addresses(job.spec.hosts) as addresses:
+            hosts_file = job.spec.work_dir / "hosts"
+            write_hosts_file(hosts_file, addresses)
+            hosts = _create_instances(job, hosts_file)
+            problem = run_on_instances(
+                job, hosts, _run_instance, stop_others=job.spec.settings.stop_others_on_host_failure
+            )
         if problem is None or job.spec.settings.upload_on_failure:
             problem = _upload_outputs(job, hosts) or problem
     except (JobFailedError, JobStoppedError) as error:
@@ -51,7 +56,7 @@ def run_processing_job(job: JobContext) -> dict[str, Any]:
     }
 
 
-def _create_instances(job: JobContext) -> list[ProcessingInstance]:
+def _create_instances(job: JobContext, hosts_file: Path) -> list[ProcessingInstance]:
     image = job.image_registry.find(job.spec.request["AppSpecification"]["ImageUri"])
     outputs = parse_outputs(job.spec)
     names, settings = job.spec.hosts, job.spec.settings
@@ -67,7 +72,7 @@ def _create_instances(job: JobContext) -> list[ProcessingInstance]:
         for inputs, part in zip(inputs_by_host, parts, strict=True):
             inputs.append((given, part))
     return [
-        ProcessingInstance(job, name, image, inputs, outputs)
+        ProcessingInstance(job, name, image, inputs, outputs, hosts_file)
         for name, inputs in zip(names, inputs_by_host, strict=True)
     ]
 
