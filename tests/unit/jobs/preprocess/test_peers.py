@@ -41,7 +41,7 @@ def addresses(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     return found
 
 
-def short_wait(monkeypatch: pytest.MonkeyPatch, seconds: float = 0.6) -> None:
+def short_wait(monkeypatch: pytest.MonkeyPatch, seconds: float = 1.2) -> None:
     monkeypatch.setattr(peers, "MAX_WAIT_SECONDS", seconds)
 
 
@@ -153,7 +153,7 @@ def test_a_host_that_does_not_come_is_named_with_what_to_do(
             raise AssertionError("algo-3 is missing")
 
     message = (
-        rf"^algo-1 has no connection with algo-3 after 0\.01 minutes; last attempt: {attempt}\. If algo-3 failed, its "
+        rf"^algo-1 has no connection with algo-3 after 0\.02 minutes; last attempt: {attempt}\. If algo-3 failed, its "
         rf"own log has the reason\. .* port {PORT}: in a VPC, the security group .*\. Or set preprocess\.max_instances"
     )
     with running(work, names(2)) as done:
