@@ -377,9 +377,13 @@ class Pipeline(FrozenModel):
 
     @property
     def s3_data_distribution_type(self) -> Literal["FullyReplicated", "ShardedByS3Key"]:
-        """S3DataDistributionType: FullyReplicated for a duplicates rule, which compares the records of all objects."""
+        """S3DataDistributionType of the input of preprocess.
+
+        A duplicates rule compares the records of all objects: instances without a network cannot exchange keys, so that
+        each needs all objects.
+        """
         finds_duplicates = any(isinstance(rule, DuplicatesRule) for rule in self.rules)
-        return "FullyReplicated" if finds_duplicates else "ShardedByS3Key"
+        return "FullyReplicated" if finds_duplicates and self.security.network_isolation else "ShardedByS3Key"
 
 
 def load_pipeline(path: str | Path) -> Pipeline:

@@ -61,9 +61,13 @@ def test_two_loads_of_one_file_are_equal() -> None:
     assert load_pipeline(EXAMPLE) == load_pipeline(EXAMPLE)
 
 
-def test_duplicates_are_exact_over_hosts_because_each_host_sees_all_input() -> None:
-    assert example().s3_data_distribution_type == "FullyReplicated"
-    assert pipeline().s3_data_distribution_type == "ShardedByS3Key"
+def test_each_host_gets_all_input_only_where_hosts_cannot_exchange_keys() -> None:
+    """For a duplicates rule, which compares the records of all objects."""
+    duplicates = {"rules": [{"name": "once", "rule": "duplicates"}]}
+    isolated = {"security.network_isolation": True}
+    assert example().s3_data_distribution_type == "ShardedByS3Key"
+    assert pipeline({**duplicates, **isolated}).s3_data_distribution_type == "FullyReplicated"
+    assert pipeline(isolated).s3_data_distribution_type == "ShardedByS3Key"
 
 
 @pytest.mark.parametrize(

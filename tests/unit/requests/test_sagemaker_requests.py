@@ -68,7 +68,7 @@ def test_the_processing_job_is_laid_out_as_the_job_inside_expects() -> None:
     assert inputs == {
         "code": (f"{PREFIX}code/", "/opt/ml/processing/input/code", "FullyReplicated"),
         "config": (f"{PREFIX}config/", "/opt/ml/processing/input/config", "FullyReplicated"),
-        "data": (f"{PREFIX}input.manifest", "/opt/ml/processing/input/data", "FullyReplicated"),
+        "data": (f"{PREFIX}input.manifest", "/opt/ml/processing/input/data", "ShardedByS3Key"),
     }
     assert request["AppSpecification"]["ContainerEntrypoint"] == [
         "python3",
@@ -211,7 +211,7 @@ def test_the_preprocessing_job_reads_the_configuration_that_is_written_for_it() 
     ]
     height = read.rules[2]
     assert (height.min, height.max, height.exclusive_min, height.exclusive_max) == (0, 1, True, False)
-    assert (read.shard_bytes, read.distribution) == (1_000_000, "FullyReplicated")
+    assert (read.shard_bytes, read.distribution) == (1_000_000, "ShardedByS3Key")
 
 
 def test_every_kind_of_rule_is_understood_by_the_preprocessing_job() -> None:

@@ -39,7 +39,8 @@ class VpcSection(FrozenModel):
     security_groups: tuple[Annotated[str, Field(pattern=r"^sg-[0-9a-f]{8,17}$")], ...] = Field(
         min_length=1,
         max_length=5,
-        description="Ids of the security groups; they must let the instances reach each other, and S3.",
+        description="Ids of the security groups; they must let the instances reach each other, on TCP port 7551 for a "
+        "duplicates rule, and S3.",
     )
 
 
@@ -57,7 +58,8 @@ class SecuritySection(FrozenModel):
     )
     vpc: VpcSection | None = Field(default=None, description="Run the containers in this VPC.")
     network_isolation: bool = Field(
-        default=False, description="EnableNetworkIsolation: the containers have no network access."
+        default=False, description="EnableNetworkIsolation: the containers have no network access. With a duplicates rule, each "
+        "instance of preprocess then gets and reads the whole input, which more instances do not speed up.",
     )
     encrypt_traffic: bool = Field(
         default=False, description="EnableInterContainerTrafficEncryption, of processing jobs."
