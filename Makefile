@@ -121,6 +121,11 @@ bench-objects: $(INSTALLED) ## 100,000 objects, and one of 500 MB, through Airfl
 bench-plan: $(INSTALLED) ## planning a run of 1 and of 10 million objects: time and memory [OBJECTS=1000000]
 	@$(PY) -m tools.benchmarks.plan $(OBJECTS)
 
+.PHONY: bench-preprocess
+bench-preprocess: $(INSTALLED) ## the preprocess job against polars and pandas, over hosts and formats: make bench-preprocess [ROWS="1000000 10000000"]
+	@$(PY) -m venv .local/venvs/bench && .local/venvs/bench/bin/pip install -q polars duckdb pyarrow pandas numpy
+	@$(PY) -m tools.benchmarks.preprocess --rows $(or $(ROWS),1000000) --python .local/venvs/bench/bin/python
+
 .PHONY: bench-join
 bench-join: $(INSTALLED) ## the join against polars, duckdb and pyarrow: make bench-join [ROWS="1000000 10000000"]
 	@$(PY) -m venv .local/venvs/bench-join && .local/venvs/bench-join/bin/pip install -q polars duckdb pyarrow pandas numpy

@@ -25,12 +25,16 @@ MANIFEST_VERSION = 1
 def preprocess(container: Container, config: PreprocessConfig) -> dict[str, Any]:
     """Write the shards and the manifest of this host to the container's output; returns the manifest."""
     started_at = time.time()
-    busy_since = time.perf_counter()
     if config.input.format == "parquet":
         require_arrow("input.format is parquet")
     if config.input.compression == "zstd":
         require_arrow("input.compression is zstd")
-    result = _process_own_objects(container, config)
+    # Hosts with objects of their own exchange the keys of their records.
+    has_peers = bool(select_duplicates_rules(config)) and config.distribution == "ShardedByS3Key"
+    hosts = container.hosts if has_peers else (container.host,)
+    with Peers(hosts, container.host, repr(config).encode("utf-8")) as peers:
+        busy_since = time.perf_counter()  # other hosts may start later
+        result = _process_own_objects(container, config, peers)
     records_in = sum(one["records"] for one in result.objects)
     records_out = sum(shard["records"] for shard in result.shards)
     rejected_count = sum(result.rejected.values())
@@ -49,6 +53,7 @@ def preprocess(container: Container, config: PreprocessConfig) -> dict[str, Any]
         "shards": result.shards,
         "groups": result.groups,
         "profile_key": f"profile/{container.host}.json",
+        "exchanged_bytes": peers.bytes_sent,
         "busy_seconds": round(time.perf_counter() - busy_since, 3),
         "started_at": started_at,
         "ended_at": time.time(),
@@ -62,36 +67,31 @@ def preprocess(container: Container, config: PreprocessConfig) -> dict[str, Any]
     return manifest
 
 
-def _process_own_objects(container: Container, config: PreprocessConfig) -> PreprocessResult:
-    """Process the objects of this host.
+def _process_own_objects(container: Container, config: PreprocessConfig, peers: Peers) -> PreprocessResult:
+    """Process the objects of this host: all that it has, or its share of them if it has those of all hosts.
 
-    A host that has the objects of all hosts takes its share of them, and finds repeated records in all of them. Hosts
-    with objects of their own exchange the keys of their records.
+    A host that has all objects finds repeated records in all of them.
     """
-    objects = list_objects(container.get_input_dir("data"), config.input_uri)
-    own = objects
-    has_all = config.distribution == "FullyReplicated"
-    if has_all:
+    objects = own = list_objects(container.get_input_dir("data"), config.input_uri)
+    if config.distribution == "FullyReplicated":
         own = select_balanced_share(objects, container.hosts, container.host)
-    finds_duplicates = bool(select_duplicates_rules(config))
-    hosts = container.hosts if finds_duplicates and not has_all else (container.host,)
-    with Peers(hosts, container.host, repr(config).encode("utf-8")) as peers:
-        scanned = objects if finds_duplicates else own
-        ranks = rank_objects([one.uri for one in scanned], peers)
-        parts = [
-            ObjectPart(one, rank, estimate_text_bytes(one, config.input)) for one, rank in zip(scanned, ranks)
-        ]
-        chosen = set(own)
-        own_parts = [part for part in parts if part.object in chosen]
-        return process_objects(own_parts, parts, config, peers, container.output_dir, container.host)
+    scanned = objects if select_duplicates_rules(config) else own
+    ranks = rank_objects([one.uri for one in scanned], peers)
+    parts = [
+        ObjectPart(one, rank, estimate_text_bytes(one, config.input)) for one, rank in zip(scanned, ranks)
+    ]
+    own_objects = set(own)
+    own_parts = [part for part in parts if part.object in own_objects]
+    return process_objects(own_parts, parts, config, peers, container.output_dir, container.host)
 
 
 def main() -> int:
     def job(container: Container) -> str:
         manifest = preprocess(container, read_config(container.get_input_dir("config") / "preprocess.json"))
+        exchanged = f", {sent:,} bytes of keys sent" if (sent := manifest["exchanged_bytes"]) else ""
         return (
             f"{manifest['host']}: {manifest['records_in']:,} in, {manifest['rejected_count']:,} rejected, "
-            f"{len(manifest['shards'])} shards"
+            f"{len(manifest['shards'])} shards{exchanged}"
         )
 
     return run_job(job)
