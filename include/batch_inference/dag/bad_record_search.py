@@ -81,17 +81,6 @@ REASON_LENGTH = 1_000
 
 
 @dataclass(frozen=True, slots=True)
-class BadRecordContinuation:
-    """A `Continuation` of a failed transform that finds the refused records, by the pipeline as it was planned."""
-
-    def decide_next(
-        self, hook: SageMakerHook, spec: JobSpec, jobs: Sequence[Job]
-    ) -> Resolved | RemainingInput | NoFurtherAttempt | None:
-        """See `sagemaker_jobs.job.continuation.Continuation`."""
-        return _continue_after(hook, spec, jobs)
-
-
-@dataclass(frozen=True, slots=True)
 class Attempt:
     """One attempt: its input, the pieces with an output, and the refused pieces with the container's response."""
 
@@ -125,9 +114,10 @@ class PreprocessedRun:
 
 
 @no_retry
-def _continue_after(
+def decide_next(
     hook: SageMakerHook, spec: JobSpec, jobs: Sequence[Job]
 ) -> Resolved | RemainingInput | NoFurtherAttempt | None:
+    """See `sagemaker_jobs.job.continuation.Continuation`."""
     chain = select_resume_chain(spec, jobs)
     completed = bool(chain) and chain[-1].status == "Completed"
     if not chain or (completed and len(chain) == 1):

@@ -26,15 +26,6 @@ log = logging.getLogger(__name__)
 TIMEOUT_SECONDS = 30
 
 
-def build_pool_args(pipeline: Pipeline, *, waits: bool) -> dict[str, Any]:
-    """Arguments of a task that submits a job of this pipeline, or `waits` for one."""
-    if pipeline.pool is None:
-        return {}
-    # Airflow's default rule adds the weights of all downstream tasks, so a submitting task would come first.
-    weight = 10 if waits else 1
-    return {"pool": pipeline.pool.name, "priority_weight": weight, "weight_rule": "absolute"}
-
-
 def check_pool(pipeline: Pipeline) -> None:
     """Check that the pipeline's pool, if it has one, limits its jobs.
 
