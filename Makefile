@@ -121,6 +121,10 @@ bench-objects: $(INSTALLED) ## 100,000 objects, and one of 500 MB, through Airfl
 bench-plan: $(INSTALLED) ## planning a run of 1 and of 10 million objects: time and memory [OBJECTS=1000000]
 	@$(PY) -m tools.benchmarks.plan $(OBJECTS)
 
+.PHONY: bench-parse
+bench-parse: $(INSTALLED) ## parsing a DAG file of 1, 200 and 1,000 pipelines: import, time and memory [PIPELINES="1 1000"]
+	@$(PY) -m tools.benchmarks.parse $(PIPELINES)
+
 .PHONY: bench-join
 bench-join: $(INSTALLED) ## the join against polars, duckdb and pyarrow: make bench-join [ROWS="1000000 10000000"]
 	@$(PY) -m venv .local/venvs/bench-join && .local/venvs/bench-join/bin/pip install -q polars duckdb pyarrow pandas numpy

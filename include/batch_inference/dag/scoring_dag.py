@@ -64,7 +64,6 @@ def build_scoring_dag(name: str, *, doc_md: str | None = None) -> DAG:
         catchup=False,
         max_active_runs=1,
         on_failure_callback=callbacks.build_failure_callbacks(pipeline),
-        params={param: Param(**spec) for param, spec in build_param_specs(pipeline).items()},
         user_defined_macros=build_macros(pipeline.name),
         default_args={"retries": 2, "retry_delay": timedelta(minutes=1)},
         tags=[task_ids.PIPELINE_TAG],
@@ -112,6 +111,8 @@ def build_scoring_dag(name: str, *, doc_md: str | None = None) -> DAG:
             # When one mapped job fails, clean_up waits for the sensors of the others: a sensor whose job is stopped
             # starts it again.
             dag.get_task(task_ids.AWAIT_TRANSFORM) >> clean_up_task
+    # Added when the tasks are there: Airflow would copy them into each task, and read them from the DAG all the same.
+    dag.params.update({param: Param(**spec) for param, spec in build_param_specs(pipeline).items()})
     set_task_docs(dag)
     return dag
 
