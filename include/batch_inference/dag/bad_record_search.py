@@ -65,7 +65,6 @@ from sagemaker_jobs.job.resume import (
     RemainingInput,
     list_completed_objects,
     read_attempt_input,
-    select_resume_chain,
     write_remaining_input,
 )
 from sagemaker_jobs.job.spec import JobSpec
@@ -115,13 +114,10 @@ class PreprocessedRun:
 
 @no_retry
 def decide_next(
-    hook: SageMakerHook, spec: JobSpec, jobs: Sequence[Job]
+    hook: SageMakerHook, spec: JobSpec, jobs: Sequence[Job], chain: Sequence[Job]
 ) -> Resolved | RemainingInput | NoFurtherAttempt | None:
-    """See `sagemaker_jobs.job.continuation.Continuation`."""
-    chain = select_resume_chain(spec, jobs)
-    completed = bool(chain) and chain[-1].status == "Completed"
-    if not chain or (completed and len(chain) == 1):
-        return None
+    """See `sagemaker_jobs.job.continuation.Continuation`; `chain` has the attempts that continue each other."""
+    completed = chain[-1].status == "Completed"
     storage = Storage(hook.aws_conn_id, hook.conn_region_name)
     run = PreprocessedRun.read(storage, spec)
     plan, pipeline = read_plan(storage, run.paths.root, job_name=spec.base_name)

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from sagemaker_jobs.job.resume import select_resume_chain
+
 if TYPE_CHECKING:
     from airflow.providers.amazon.aws.hooks.sagemaker import SageMakerHook
 
@@ -23,6 +25,9 @@ class BadRecordContinuation:
         self, hook: SageMakerHook, spec: JobSpec, jobs: Sequence[Job]
     ) -> Resolved | RemainingInput | NoFurtherAttempt | None:
         """See `sagemaker_jobs.job.continuation.Continuation`."""
+        chain = select_resume_chain(spec, jobs)
+        if not chain or (len(chain) == 1 and chain[0].status == "Completed"):
+            return None
         from batch_inference.dag import bad_record_search
 
-        return bad_record_search.decide_next(hook, spec, jobs)
+        return bad_record_search.decide_next(hook, spec, jobs, chain)

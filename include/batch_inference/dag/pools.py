@@ -14,7 +14,6 @@ from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote
 
-from airflow.providers.http.hooks.http import HttpHook
 from airflow.sdk import BaseHook, Connection
 from airflow.sdk.exceptions import AirflowNotFoundException
 
@@ -104,6 +103,9 @@ def fetch_bearer_token(connection: Connection, conn_id: str) -> str:
 
 def _call(method: str, conn_id: str, path: str, **request: Any) -> Any:
     """The response, whatever its status; user and password are only sent to request a token."""
+    # With the client of aiohttp, which a pipeline without a pool does not need.
+    from airflow.providers.http.hooks.http import HttpHook
+
     hook = HttpHook(method, http_conn_id=conn_id, auth_type=lambda *_: None)
     options = {"check_response": False, "timeout": TIMEOUT_SECONDS, "allow_redirects": False}
     return hook.run(path, extra_options=options, **request)

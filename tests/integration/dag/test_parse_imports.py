@@ -54,8 +54,9 @@ def test_a_dag_file_imports_nothing_that_only_a_task_needs(path: Path) -> None:
     imported = done.stdout.split()
     assert "batch_inference.dag" in imported
     assert DATA_AND_NETWORK & {name.partition(".")[0] for name in imported} == set()
-    ours = tuple(f"batch_inference.{name}" for name in ONLY_IN_TASKS)
-    assert path.stem == "janitor" or [name for name in imported if name.startswith(ours)] == []
+    # The functions of the janitor's tasks are beside its DAG, and need some of this.
+    ours = tuple(f"batch_inference.{name}" for name in ONLY_IN_TASKS if path.stem != "janitor")
+    assert [name for name in imported if name.startswith(ours)] == []
 
 
 @pytest.mark.parametrize(
