@@ -126,6 +126,10 @@ bench-preprocess: $(INSTALLED) ## the preprocess job against polars and pandas, 
 	@$(PY) -m venv .local/venvs/bench && .local/venvs/bench/bin/pip install -q polars duckdb pyarrow pandas numpy
 	@$(PY) -m tools.benchmarks.preprocess --rows $(or $(ROWS),1000000) --python .local/venvs/bench/bin/python
 
+.PHONY: bench-parse
+bench-parse: $(INSTALLED) ## parsing a DAG file of 1, 200 and 1,000 pipelines: import, time and memory [PIPELINES="1 1000"]
+	@$(PY) -m tools.benchmarks.parse $(PIPELINES)
+
 .PHONY: bench-join
 bench-join: $(INSTALLED) ## the join against polars, duckdb and pyarrow: make bench-join [ROWS="1000000 10000000"]
 	@$(PY) -m venv .local/venvs/bench-join && .local/venvs/bench-join/bin/pip install -q polars duckdb pyarrow pandas numpy

@@ -39,6 +39,9 @@ _SERVER_ERRORS = frozenset(
 _ABSENT = frozenset({"ValidationException", "ResourceNotFound", "ResourceNotFoundException"})
 
 CALL_RETRY_SECONDS = 120.0
+#: botocore's name of what reads its models, and the one that all sessions share.
+_MODELS = "data_loader"
+_SHARED_MODELS: dict[str, Any] = {}
 
 
 def get_error_code(error: BaseException) -> str:
@@ -85,7 +88,28 @@ def get_client(hook: Any) -> Any:
 
     Typed as Any, since boto3 builds client classes at run time.
     """
+    if "conn" not in vars(hook):
+        hook.conn = _create_client(hook)
     return attach_credential_renewal(hook, hook.conn)
+
+
+def _create_client(hook: Any) -> Any:
+    """What the provider's ``get_client_type`` creates, with models that were read before in this process.
+
+    Each session would read AWS's endpoints and the model of the service again. boto3 has no public way to its botocore
+    session; the provider shares the models of its aiobotocore sessions alike.
+    """
+    session = hook.get_session(region_name=hook.region_name)
+    botocore_session = session._session
+    models = _SHARED_MODELS.setdefault(_MODELS, botocore_session.get_component(_MODELS))
+    botocore_session.register_component(_MODELS, models)
+    service = hook.client_type
+    return session.client(
+        service_name=service,
+        endpoint_url=hook.conn_config.get_service_endpoint_url(service_name=service),
+        config=hook._get_config(),
+        verify=hook.verify,
+    )
 
 
 def attach_credential_renewal(hook: Any, client: Any) -> Any:

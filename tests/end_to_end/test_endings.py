@@ -12,7 +12,8 @@ import pytest
 
 from batch_inference.common.errors import PoolError
 from batch_inference.config.pipeline import Pipeline
-from batch_inference.dag import pools
+from batch_inference.dag.planned_jobs import build_pool_args
+from batch_inference.dag.pools import check_pool
 from tests.end_to_end.deployment import Deployment
 from tools.laptop.environment import CREDENTIALS
 
@@ -232,12 +233,12 @@ def test_jobs_that_share_a_pool_are_at_most_twice_its_slots_and_all_get_their_tu
     monkeypatch.setenv("AIRFLOW_CONN_AIRFLOW_API", api.url.replace("http://", login))
     api.call("POST", "/pools", {"name": "jobs", "slots": 1, "include_deferred": False})
     with pytest.raises(PoolError, match="does not count deferred"):
-        pools.check_pool(pooled)
+        check_pool(pooled)
     api.call("PATCH", "/pools/jobs", {"name": "jobs", "slots": 1, "include_deferred": True})
-    pools.check_pool(pooled)
-    text = POOL_DAG.replace("SUBMITTING", repr(pools.build_pool_args(pooled, waits=False)))
+    check_pool(pooled)
+    text = POOL_DAG.replace("SUBMITTING", repr(build_pool_args(pooled, waits=False)))
     (endings.root / "dags" / "pooled.py").write_text(
-        text.replace("WAITING", repr(pools.build_pool_args(pooled, waits=True)))
+        text.replace("WAITING", repr(build_pool_args(pooled, waits=True)))
     )
     endings.unpause("pooled")
     runs = [endings.trigger("pooled", {}) for _ in range(3)]

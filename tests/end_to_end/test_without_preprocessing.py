@@ -11,7 +11,7 @@ import pytest
 
 from batch_inference.common.s3_uri import split_s3_uri
 from batch_inference.planning.clusters.rate_history import HistoryRow
-from batch_inference.publishing.earlier_runs import add_run_to_rate_history
+from batch_inference.publishing.measured_rates import add_run_to_rate_history
 from tests.end_to_end.deployment import Deployment
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(1200)]

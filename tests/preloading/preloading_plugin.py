@@ -5,6 +5,8 @@ into AWS's models of its services, which are tens of megabytes of JSON.
 """
 
 import gc
+import importlib
+import pkgutil
 import sys
 
 import boto3
@@ -13,7 +15,11 @@ from airflow.plugins_manager import AirflowPlugin
 COMPONENT = "".join(sys.argv[1:2])
 if COMPONENT in {"scheduler", "celery", "dag-processor"}:
     import batch_inference.dag.janitor
-    import batch_inference.dag.scoring_dag  # noqa: F401
+    import batch_inference.dag.scoring_dag
+    import batch_inference.dag.tasks
+
+    for module in pkgutil.iter_modules(batch_inference.dag.tasks.__path__, "batch_inference.dag.tasks."):
+        importlib.import_module(module.name)
 if COMPONENT in {"scheduler", "celery"}:
     for service in ("s3", "sagemaker", "logs", "service-quotas"):
         boto3.Session("preloading", "preloading").client(service, region_name="us-east-1")

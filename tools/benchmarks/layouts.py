@@ -87,7 +87,7 @@ class Bench:
         from batch_inference.aws.s3 import Storage
         from batch_inference.config.pipeline_files import load_pipeline_by_name
         from batch_inference.planning.clusters.rate_history import HistoryRow
-        from batch_inference.publishing.earlier_runs import add_run_to_rate_history
+        from batch_inference.publishing.measured_rates import add_run_to_rate_history
 
         name, s3, draw = f"bench-{number}", self.server.s3, random.Random(number)  # noqa: S311 - contents
         at = 0

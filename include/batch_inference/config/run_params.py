@@ -6,6 +6,7 @@ before a run exists, but accepts unknown keys in `conf`; `check_conf_keys` refus
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
@@ -226,12 +227,13 @@ def build_param_specs(pipeline: Pipeline) -> dict[str, dict[str, Any]]:
     """
     own_values, limits = _get_pipeline_values(pipeline), _list_limits(pipeline)
     specs: dict[str, dict[str, Any]] = {}
-    for name, field in RunParams.model_json_schema()["properties"].items():
+    for name, field in _get_field_schemas().items():
         if pipeline.preprocess is None and name.startswith("preprocess_"):
             continue
-        own, (value_schema, *null) = own_values.get(name), field.pop("anyOf", [{}])
+        own, (value_schema, *null) = own_values.get(name), field.get("anyOf", [{}])
         spec = specs[name] = {**value_schema, **field}
         if null:
+            del spec["anyOf"]
             # Airflow's form needs one flat `type`.
             spec["type"] = ["null", spec["type"]]
             spec["default"] = own
@@ -249,6 +251,13 @@ def build_param_specs(pipeline: Pipeline) -> dict[str, dict[str, Any]]:
             " Requests between containers are limited to 5 MB."
         )
     return specs
+
+
+@functools.cache
+def _get_field_schemas() -> dict[str, dict[str, Any]]:
+    """The JSON schema of each param, which all pipelines share."""
+    schemas: dict[str, dict[str, Any]] = RunParams.model_json_schema()["properties"]
+    return schemas
 
 
 def keep_overrides(params: RunParams, pipeline: Pipeline) -> RunParams:

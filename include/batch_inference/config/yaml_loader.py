@@ -68,6 +68,17 @@ for _tag, _pattern, _first in (
     _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(rf"^(?:{_pattern})$"), list(_first))
 
 
+class _FastLoader(_Loader):
+    """Composes the same nodes of libyaml's events, in a third of the time; its messages are terse."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__("")
+        events = yaml.CSafeLoader(text)
+        vars(self).update(
+            check_event=events.check_event, peek_event=events.peek_event, get_event=events.get_event
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class YamlDocument:
     """The value of a YAML file, and the line of each field."""
@@ -94,14 +105,10 @@ def read_yaml(path: Path) -> YamlDocument:
     text = ""
     try:
         text = _read_text(path)
-        loader = _Loader(text)
-        node = loader.get_single_node()
-        lines: dict[Location, int] = {}
-        if node is None:
-            return YamlDocument(None, lines)
-        _check_size(node, {})
-        _record_lines(node, (), lines)
-        return YamlDocument(loader.construct_document(node), lines)
+        try:
+            return _load((_FastLoader if yaml.__with_libyaml__ else _Loader)(text))
+        except yaml.YAMLError:
+            return _load(_Loader(text))  # for its message
     except _RefusedError as error:
         problem = str(error)
     except yaml.MarkedYAMLError as error:
@@ -112,6 +119,16 @@ def read_yaml(path: Path) -> YamlDocument:
         line = text.count("\n", 0, error.position) + 1
         problem = f"line {line}: not valid YAML: found the character {chr(error.character)!r}"
     raise PipelineError(str(path), (problem,))
+
+
+def _load(loader: _Loader) -> YamlDocument:
+    node = loader.get_single_node()
+    lines: dict[Location, int] = {}
+    if node is None:
+        return YamlDocument(None, lines)
+    _check_size(node, {})
+    _record_lines(node, (), lines)
+    return YamlDocument(loader.construct_document(node), lines)
 
 
 def _read_text(path: Path) -> str:

@@ -7,7 +7,7 @@ actions" with the plan's sentences; while it is open the task holds no worker an
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow.providers.standard.exceptions import HITLRejectException
 from airflow.providers.standard.operators.hitl import ApprovalOperator
@@ -17,8 +17,10 @@ from airflow.sdk.execution_time.comms import CreateHITLDetailPayload
 
 from batch_inference.common.formatting import format_duration
 from batch_inference.dag.task_functions import no_retry
-from batch_inference.planning.plan import Plan
 from batch_inference.run import handoffs
+
+if TYPE_CHECKING:
+    from batch_inference.planning.plan import Plan
 
 #: With less time than this, the question is not asked.
 SHORTEST_WAIT = timedelta(seconds=30)

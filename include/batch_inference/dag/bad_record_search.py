@@ -65,7 +65,6 @@ from sagemaker_jobs.job.resume import (
     RemainingInput,
     list_completed_objects,
     read_attempt_input,
-    select_resume_chain,
     write_remaining_input,
 )
 from sagemaker_jobs.job.spec import JobSpec
@@ -78,17 +77,6 @@ COPY_WORKERS = 8
 MEBIBYTE = 1024 * 1024
 #: Most characters of a container's response in a reject's reason.
 REASON_LENGTH = 1_000
-
-
-@dataclass(frozen=True, slots=True)
-class BadRecordContinuation:
-    """A `Continuation` of a failed transform that finds the refused records, by the pipeline as it was planned."""
-
-    def decide_next(
-        self, hook: SageMakerHook, spec: JobSpec, jobs: Sequence[Job]
-    ) -> Resolved | RemainingInput | NoFurtherAttempt | None:
-        """See `sagemaker_jobs.job.continuation.Continuation`."""
-        return _continue_after(hook, spec, jobs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,13 +113,11 @@ class PreprocessedRun:
 
 
 @no_retry
-def _continue_after(
-    hook: SageMakerHook, spec: JobSpec, jobs: Sequence[Job]
+def decide_next(
+    hook: SageMakerHook, spec: JobSpec, jobs: Sequence[Job], chain: Sequence[Job]
 ) -> Resolved | RemainingInput | NoFurtherAttempt | None:
-    chain = select_resume_chain(spec, jobs)
-    completed = bool(chain) and chain[-1].status == "Completed"
-    if not chain or (completed and len(chain) == 1):
-        return None
+    """See `sagemaker_jobs.job.continuation.Continuation`; `chain` has the attempts that continue each other."""
+    completed = chain[-1].status == "Completed"
     storage = Storage(hook.aws_conn_id, hook.conn_region_name)
     run = PreprocessedRun.read(storage, spec)
     plan, pipeline = read_plan(storage, run.paths.root, job_name=spec.base_name)

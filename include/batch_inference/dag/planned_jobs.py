@@ -9,7 +9,6 @@ from airflow.sdk import XComArg
 from airflow.sdk.bases.operator import BaseOperatorMeta
 
 from batch_inference.config.pipeline import Pipeline
-from batch_inference.dag.pools import build_pool_args
 from batch_inference.dag.task_functions import no_retry
 from batch_inference.dag.templates import (
     template_earlier_job_names,
@@ -17,10 +16,8 @@ from batch_inference.dag.templates import (
     template_plan_value,
     template_submitted_job_name,
 )
-from batch_inference.planning.plan import REQUESTS_KEY
 from batch_inference.requests.sagemaker import build_config, build_requests
 from batch_inference.run import task_ids
-from batch_inference.run.run_context import RunContext
 from sagemaker_jobs.kinds import PROCESSING, TRANSFORM
 from sagemaker_jobs.operators import ProcessingJobOperator, TransformJobOperator
 from sagemaker_jobs.sensors import ProcessingJobSensor, TransformJobSensor
@@ -58,6 +55,9 @@ class PlannedJobMixin(metaclass=BaseOperatorMeta):
 
     def render_template_fields(self, context: Context, jinja_env: jinja2.Environment | None = None) -> None:
         """Read the plan, and fill its request with the rendered values; its texts are not templates."""
+        from batch_inference.planning.plan import REQUESTS_KEY
+        from batch_inference.run.run_context import RunContext
+
         run = no_retry(RunContext.load)(context["ti"], shape=self.shape)
         self.aws_conn_id, self.region_name = run.pipeline.aws_conn_id, run.pipeline.region
         if self.stage:
@@ -134,3 +134,12 @@ def add_job(
         **build_pool_args(pipeline, waits=True),
     )
     return submit_task, wait_task
+
+
+def build_pool_args(pipeline: Pipeline, *, waits: bool) -> dict[str, Any]:
+    """Arguments of a task that submits a job of this pipeline, or `waits` for one."""
+    if pipeline.pool is None:
+        return {}
+    # Airflow's default rule adds the weights of all downstream tasks, so a submitting task would come first.
+    weight = 10 if waits else 1
+    return {"pool": pipeline.pool.name, "priority_weight": weight, "weight_rule": "absolute"}

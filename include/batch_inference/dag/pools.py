@@ -14,7 +14,6 @@ from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote
 
-from airflow.providers.http.hooks.http import HttpHook
 from airflow.sdk import BaseHook, Connection
 from airflow.sdk.exceptions import AirflowNotFoundException
 
@@ -24,15 +23,6 @@ from batch_inference.config.pipeline import Pipeline
 log = logging.getLogger(__name__)
 
 TIMEOUT_SECONDS = 30
-
-
-def build_pool_args(pipeline: Pipeline, *, waits: bool) -> dict[str, Any]:
-    """Arguments of a task that submits a job of this pipeline, or `waits` for one."""
-    if pipeline.pool is None:
-        return {}
-    # Airflow's default rule adds the weights of all downstream tasks, so a submitting task would come first.
-    weight = 10 if waits else 1
-    return {"pool": pipeline.pool.name, "priority_weight": weight, "weight_rule": "absolute"}
 
 
 def check_pool(pipeline: Pipeline) -> None:
@@ -113,6 +103,9 @@ def fetch_bearer_token(connection: Connection, conn_id: str) -> str:
 
 def _call(method: str, conn_id: str, path: str, **request: Any) -> Any:
     """The response, whatever its status; user and password are only sent to request a token."""
+    # With the client of aiohttp, which a pipeline without a pool does not need.
+    from airflow.providers.http.hooks.http import HttpHook
+
     hook = HttpHook(method, http_conn_id=conn_id, auth_type=lambda *_: None)
     options = {"check_response": False, "timeout": TIMEOUT_SECONDS, "allow_redirects": False}
     return hook.run(path, extra_options=options, **request)

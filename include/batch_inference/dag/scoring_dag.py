@@ -19,6 +19,7 @@ branch       └─▶ join_job ─▶ await_join_job ────────�
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -30,20 +31,11 @@ from batch_inference.config.pipeline_files import load_pipeline_by_name
 from batch_inference.config.run_params import build_param_specs
 from batch_inference.dag import assets, callbacks
 from batch_inference.dag.approval import BudgetApprovalOperator
-from batch_inference.dag.bad_record_search import BadRecordContinuation
 from batch_inference.dag.canary_tasks import add_canary_tasks
+from batch_inference.dag.continuation import BadRecordContinuation
 from batch_inference.dag.planned_jobs import add_job
 from batch_inference.dag.task_docs import set_task_docs
-from batch_inference.dag.task_functions import SkippablePythonOperator, no_retry
-from batch_inference.dag.tasks.checks import run_checks
-from batch_inference.dag.tasks.choose_join import choose_join, collect_parts
-from batch_inference.dag.tasks.clean_up import clean_up
-from batch_inference.dag.tasks.collect_shards import collect_shards
-from batch_inference.dag.tasks.cut_input import cut_input, write_manifests
-from batch_inference.dag.tasks.join_group import join_group
-from batch_inference.dag.tasks.plan import plan_run
-from batch_inference.dag.tasks.publish import publish
-from batch_inference.dag.tasks.report import write_report
+from batch_inference.dag.task_functions import SkippablePythonOperator, import_on_call, no_retry
 from batch_inference.dag.templates import (
     build_macros,
     template_job_name,
@@ -72,13 +64,12 @@ def build_scoring_dag(name: str, *, doc_md: str | None = None) -> DAG:
         catchup=False,
         max_active_runs=1,
         on_failure_callback=callbacks.build_failure_callbacks(pipeline),
-        params={param: Param(**spec) for param, spec in build_param_specs(pipeline).items()},
         user_defined_macros=build_macros(pipeline.name),
         default_args={"retries": 2, "retry_delay": timedelta(minutes=1)},
         tags=[task_ids.PIPELINE_TAG],
     ) as dag:
         planned: Any = SkippablePythonOperator(
-            task_id=task_ids.PLAN, python_callable=no_retry(plan_run), **task_args
+            task_id=task_ids.PLAN, python_callable=no_retry(_import_task("plan:plan_run")), **task_args
         )
         if pipeline.goals.on_over_budget == "approve":
             planned = planned >> BudgetApprovalOperator(task_id=task_ids.AWAIT_APPROVAL, pipeline=name)
@@ -87,14 +78,14 @@ def build_scoring_dag(name: str, *, doc_md: str | None = None) -> DAG:
         first_task, join_task = add_tasks(pipeline)
         checks_task = PythonOperator(
             task_id=task_ids.CHECKS,
-            python_callable=no_retry(run_checks),
+            python_callable=no_retry(_import_task("checks:run_checks")),
             op_kwargs={"pipeline": name, "joined": join_task.output},
             # A run that releases a held run (`publish_run`) skips the tasks in between.
             trigger_rule=TriggerRule.NONE_FAILED,
         )
         publish_task = PythonOperator(
             task_id=task_ids.PUBLISH,
-            python_callable=no_retry(publish),
+            python_callable=no_retry(_import_task("publish:publish")),
             op_kwargs={"pipeline": name},
             outlets=[assets.build_scored_alias(pipeline)],
             # When two tasks insert the same new asset at once, as in a backfill, Airflow 3.3.2 fails the second one,
@@ -103,11 +94,15 @@ def build_scoring_dag(name: str, *, doc_md: str | None = None) -> DAG:
         )
         report_task = PythonOperator(
             task_id=task_ids.REPORT,
-            python_callable=no_retry(write_report),
+            python_callable=no_retry(_import_task("report:write_report")),
             on_success_callback=callbacks.build_report_callback(pipeline),
             **task_args,
         )
-        clean_up_task = PythonOperator(task_id=task_ids.CLEAN_UP, python_callable=clean_up, **task_args)
+        clean_up_task = PythonOperator(
+            task_id=task_ids.CLEAN_UP,
+            python_callable=_import_task("clean_up:clean_up"),
+            **task_args,
+        )
 
         planned >> first_task
         clean_up_task.as_teardown(on_failure_fail_dagrun=True)
@@ -116,6 +111,8 @@ def build_scoring_dag(name: str, *, doc_md: str | None = None) -> DAG:
             # When one mapped job fails, clean_up waits for the sensors of the others: a sensor whose job is stopped
             # starts it again.
             dag.get_task(task_ids.AWAIT_TRANSFORM) >> clean_up_task
+    # Added when the tasks are there: Airflow would copy them into each task, and read them from the DAG all the same.
+    dag.params.update({param: Param(**spec) for param, spec in build_param_specs(pipeline).items()})
     set_task_docs(dag)
     return dag
 
@@ -126,7 +123,7 @@ def _add_tasks_with_preprocess(pipeline: Pipeline) -> tuple[Any, Any]:
     preprocess, await_preprocess = add_job(pipeline, "preprocess", *preprocess_ids, {})
     collect_task = SkippablePythonOperator(
         task_id=task_ids.COLLECT_SHARDS,
-        python_callable=no_retry(collect_shards),
+        python_callable=no_retry(_import_task("collect_shards:collect_shards")),
         op_kwargs={"pipeline": pipeline.name, "shape": pipeline.dag_shape},
     )
     before_transform: Any = collect_task
@@ -161,9 +158,13 @@ def _add_tasks_without_preprocess(pipeline: Pipeline) -> tuple[Any, Any]:
     the account's quota.
     """
     task_args: dict[str, Any] = {"op_kwargs": {"pipeline": pipeline.name, "shape": pipeline.dag_shape}}
-    cut_task = PythonOperator(task_id=task_ids.CUT_INPUT, python_callable=no_retry(cut_input), **task_args)
+    cut_task = PythonOperator(
+        task_id=task_ids.CUT_INPUT, python_callable=no_retry(_import_task("cut_input:cut_input")), **task_args
+    )
     manifests_task = PythonOperator(
-        task_id=task_ids.WRITE_MANIFESTS, python_callable=no_retry(write_manifests), **task_args
+        task_id=task_ids.WRITE_MANIFESTS,
+        python_callable=no_retry(_import_task("cut_input:write_manifests")),
+        **task_args,
     )
 
     @task_group(group_id="transform_jobs", prefix_group_id=False)
@@ -197,7 +198,9 @@ def _add_join_tasks(pipeline: Pipeline, upstream: Any, groups: Any) -> Any:
         upstream >> join_mapped
         return join_mapped
     choose_task = BranchPythonOperator(
-        task_id=task_ids.CHOOSE_JOIN, python_callable=no_retry(choose_join), op_kwargs=task_args
+        task_id=task_ids.CHOOSE_JOIN,
+        python_callable=no_retry(_import_task("choose_join:choose_join")),
+        op_kwargs=task_args,
     )
     values = {
         "instance_count": template_xcom_value(task_ids.CHOOSE_JOIN, ".instance_count", "job"),
@@ -206,7 +209,7 @@ def _add_join_tasks(pipeline: Pipeline, upstream: Any, groups: Any) -> Any:
     submit_task, await_task = add_job(pipeline, "join", task_ids.JOIN_JOB, task_ids.AWAIT_JOIN_JOB, values)
     collect_task = PythonOperator(
         task_id=task_ids.COLLECT_PARTS,
-        python_callable=no_retry(collect_parts),
+        python_callable=no_retry(_import_task("choose_join:collect_parts")),
         op_kwargs={**task_args, "parts": join_mapped.output},
         trigger_rule="none_failed_min_one_success",
     )
@@ -218,6 +221,11 @@ def _add_join_tasks(pipeline: Pipeline, upstream: Any, groups: Any) -> Any:
 def _map_join(pipeline: Pipeline, groups: Any) -> Any:
     """The task that joins, mapped over the groups."""
     task_args = {"pipeline": pipeline.name, "shape": pipeline.dag_shape}
-    return PythonOperator.partial(task_id=task_ids.JOIN, python_callable=no_retry(join_group)).expand(
-        op_kwargs=groups.map(lambda group: {**task_args, "group": group})
-    )
+    return PythonOperator.partial(
+        task_id=task_ids.JOIN, python_callable=no_retry(_import_task("join_group:join_group"))
+    ).expand(op_kwargs=groups.map(lambda group: {**task_args, "group": group}))
+
+
+def _import_task(path: str) -> Callable[..., Any]:
+    """The task function at `path` below `batch_inference.dag.tasks`, imported when the task runs."""
+    return import_on_call(f"batch_inference.dag.tasks.{path}")

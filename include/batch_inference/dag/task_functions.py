@@ -1,10 +1,11 @@
-"""What surrounds the function of a Python task: the run it works on, errors without a retry, and skipped tasks."""
+"""What surrounds the function of a Python task: import, the run it works on, errors without a retry, skipped tasks."""
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from importlib import import_module
 from typing import Any, ParamSpec, TypeVar
 
 from airflow.providers.standard.operators.python import PythonOperator
@@ -15,10 +16,24 @@ from airflow.sdk.exceptions import AirflowFailException
 from batch_inference.common.errors import BatchInferenceError
 from batch_inference.jobs.common.errors import JobError
 from batch_inference.run.handoffs import add_nonce
-from batch_inference.run.run_context import RunContext
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+
+def import_on_call(path: str) -> Callable[..., Any]:
+    """A function that imports the one at `path`, a module and its function, such as `a.b:f`, when it is called.
+
+    So what only a task needs is imported in that task, and never when a DAG file is parsed.
+    """
+    module, _, name = path.partition(":")
+
+    def call_imported(*args: Any, **kwargs: Any) -> Any:
+        return getattr(import_module(module), name)(*args, **kwargs)
+
+    # Airflow makes a new version of the DAG when the name changes.
+    call_imported.__module__, call_imported.__name__, call_imported.__qualname__ = module, name, name
+    return call_imported
 
 
 def no_retry(function: Callable[P, R]) -> Callable[P, R]:
@@ -46,6 +61,8 @@ def provide_run_context(function: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(function)
     def call_with_run(pipeline: str, *args: Any, ti: Any, shape: str | None = None, **kwargs: Any) -> Any:  # noqa: ARG001 - in the plan
+        from batch_inference.run.run_context import RunContext
+
         run = RunContext.load(ti, shape=shape)
         value = function(run, *args, **kwargs)
         if isinstance(value, SkipDownstream):

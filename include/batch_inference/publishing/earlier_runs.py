@@ -1,35 +1,28 @@
-"""What the runs of a pipeline leave for later ones: published runs and their statistics, measured rates, held runs.
+"""What the runs of a pipeline leave for later ones: published runs and their statistics, and held runs.
 
 All but held runs outlives the run's prefix. A small document for each published run, and its statistics, with which
-gates compare, are below `<work>/<pipeline>/_published/`; the rates are a table in S3 with one Parquet file for each run
-and one row for each stage. Names begin with the run's data time, so a listing is in order of time, and a run that is
-published again replaces its own document.
+gates compare, are below `<work>/<pipeline>/_published/`. Names begin with the run's data time, so a listing is in order
+of time, and a run that is published again replaces its own document.
 """
 
 from __future__ import annotations
 
-import io
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-import pyarrow
-import pyarrow.parquet
 from botocore.exceptions import ClientError
-from pydantic import ValidationError
 
 from batch_inference.aws.s3 import Storage, is_not_found
 from batch_inference.common.errors import PlanError, RunNotHeldError
 from batch_inference.common.names import (
     RunPaths,
-    build_history_prefix,
     build_published_runs_prefix,
     slugify_run_id,
 )
 from batch_inference.config.pipeline import Pipeline
 from batch_inference.config.sections.gates import find_pinned_statistics
-from batch_inference.planning.clusters.rate_history import HistoryRow
 from batch_inference.planning.plan import Plan
 
 log = logging.getLogger(__name__)
@@ -39,9 +32,6 @@ log = logging.getLogger(__name__)
 FORBIDDEN = "403"
 #: States of checks.json in which a run can be released; `released`: its publishing was started and did not end.
 RELEASABLE_STATES = ("held", "released")
-#: A plan's rates use the last seven runs of one model on one instance type; twice as many files are read, because some
-#: runs may have had another type.
-MAX_HISTORY_FILES = 14
 
 
 def build_prefix(pipeline: Pipeline) -> str:
@@ -141,35 +131,3 @@ def read_held_plan(storage: Storage, pipeline: Pipeline, run_id: str) -> Plan:
         }[state]
         raise RunNotHeldError(f"publish_run: the run {run_id!r} {reason}")
     return Plan.from_document(found[0], paths.plan)
-
-
-def read_rate_history(storage: Storage, pipeline: Pipeline) -> list[HistoryRow]:
-    """Read the rows of the last runs, without those that another version wrote with other columns."""
-    prefix = build_history_prefix(work=pipeline.work, pipeline=pipeline.name)
-    newest = sorted(storage.list_uris(prefix))[-MAX_HISTORY_FILES:]
-    tables = (pyarrow.parquet.read_table(io.BytesIO(storage.read(uri))) for uri in newest)
-    rows: list[HistoryRow] = []
-    for row in (row for table in tables for row in table.to_pylist()):
-        try:
-            rows.append(HistoryRow.model_validate(row))
-        except ValidationError as error:
-            log.warning(
-                "the rates measured by the run %s are not used, as another version wrote them: %s",
-                row.get("run_id"),
-                error,
-            )
-    return rows
-
-
-def add_run_to_rate_history(
-    storage: Storage, pipeline: Pipeline, nonce: str, rows: Sequence[HistoryRow]
-) -> None:
-    """Add one run; idempotent. File names begin with the run's data time, so a listing is in order of time."""
-    if not rows:
-        return
-    buffer = io.BytesIO()
-    pyarrow.parquet.write_table(pyarrow.Table.from_pylist([row.model_dump() for row in rows]), buffer)
-    data_time = datetime.fromisoformat(rows[0].data_time).astimezone(UTC)
-    name = f"{data_time:%Y%m%dT%H%M%SZ}-{nonce}.parquet"
-    uri = f"{build_history_prefix(work=pipeline.work, pipeline=pipeline.name)}{name}"
-    storage.write(uri, buffer.getvalue(), content_type="application/vnd.apache.parquet")

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from batch_inference.common.errors import ManifestError
 from batch_inference.common.names import RunPaths
@@ -17,7 +17,9 @@ from batch_inference.common.s3_uri import get_folder_uri
 from batch_inference.config.pipeline import Pipeline
 from batch_inference.config.sections.feature_preparation import build_job_imputations, build_job_rules
 from batch_inference.config.sections.stages import ContainerDefinition, select_output_columns
-from batch_inference.planning.plan import Plan
+
+if TYPE_CHECKING:
+    from batch_inference.planning.plan import Plan
 
 JOB_NAME_TOKEN = "{job_name}"  # noqa: S105 - a placeholder in requests, not a secret
 #: What a task that submits a job fills in: the job's name without the attempt, the name of the run's model, the

@@ -8,12 +8,14 @@ by hand.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from batch_inference.common.errors import HandoffError
 from batch_inference.common.names import build_name_token
-from batch_inference.planning.plan import Plan
 from batch_inference.run import task_ids
+
+if TYPE_CHECKING:
+    from batch_inference.planning.plan import Plan
 
 RETURN_VALUE = "return_value"
 #: The key of the plan's nonce in a value.
@@ -72,6 +74,8 @@ def pull_plan(ti: Any) -> Plan:
         HandoffError: there is none, or another version of this package made it.
         PlanNotReadyError: there is none yet.
     """
+    from batch_inference.planning.plan import Plan
+
     plan = _pull_xcom(ti, task_ids.PLAN)
     if plan is None:
         state = _get_task_state(ti, task_ids.PLAN)

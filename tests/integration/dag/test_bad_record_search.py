@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 
 from batch_inference.aws.s3 import Storage
 from batch_inference.common.names import JobPaths, build_name_token
-from batch_inference.dag.bad_record_search import BadRecordContinuation, _request_bytes, shorten_reason
+from batch_inference.dag.bad_record_search import _request_bytes, shorten_reason
+from batch_inference.dag.continuation import BadRecordContinuation
 from batch_inference.run.join_inputs import read_merged_shards
 from sagemaker_jobs.errors import JobFailed, JobFailedPermanently, QuotaExceeded
 from sagemaker_jobs.job.describe import Job

@@ -11,7 +11,7 @@ from airflow.providers.amazon.aws.hooks.sagemaker import SageMakerHook
 
 from batch_inference.aws.s3 import Storage
 from batch_inference.common.names import JobPaths, build_name_token
-from batch_inference.dag.bad_record_search import BadRecordContinuation
+from batch_inference.dag.continuation import BadRecordContinuation
 from batch_inference.run.join_inputs import read_merged_shards
 from sagemaker_jobs.job.spec import JobSpec
 from sagemaker_jobs.job.submit import ensure_job

@@ -13,8 +13,9 @@ from airflow.sdk.exceptions import AirflowSkipException
 from batch_inference.aws.s3 import Storage
 from batch_inference.common.names import JobPaths, build_name_token
 from batch_inference.config import pipeline_files
-from batch_inference.dag import canary_tasks, scoring_dag
-from batch_inference.dag.canary_tasks import CanaryJobOperator, move_canary_shard
+from batch_inference.dag import scoring_dag
+from batch_inference.dag.canary_tasks import CanaryJobOperator
+from batch_inference.dag.tasks.calibrate import calibrate, move_canary_shard
 from batch_inference.planning.clusters.calibration import CalibrationResult
 from batch_inference.run.join_inputs import ShardInputs
 from batch_inference.run.run_context import RunContext
@@ -138,7 +139,7 @@ def test_only_pipelines_that_ask_have_the_tasks_and_a_measured_model_skips_them(
     assert isinstance(operator, CanaryJobOperator)
     with pytest.raises(AirflowSkipException, match="nothing to calibrate"):
         operator.execute({"ti": ti})
-    calibration = canary_tasks.calibrate("abalone", ti=ti)
+    calibration = calibrate("abalone", ti=ti)
     assert calibration == {
         "instance_count": 3,
         "instance_types": ["ml.m5.xlarge", "ml.m5.large"],

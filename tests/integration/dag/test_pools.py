@@ -13,7 +13,7 @@ import pytest
 
 from batch_inference.common.errors import PoolError
 from batch_inference.config.pipeline import Pipeline
-from batch_inference.dag import pools
+from batch_inference.dag import planned_jobs
 from batch_inference.dag.pools import check_pool
 from tests.unit.builders import pipeline
 
@@ -158,10 +158,12 @@ def test_a_pool_that_cannot_be_looked_at_is_refused(conn_id: str, said: str) -> 
 
 def test_waiting_goes_before_submitting() -> None:
     """In the same pool; by Airflow's own rule the one that comes first in the chain would weigh more."""
-    submits, waits = (pools.build_pool_args(pooled("good"), waits=waits) for waits in (False, True))
+    submits, waits = (planned_jobs.build_pool_args(pooled("good"), waits=waits) for waits in (False, True))
     assert submits["pool"] == waits["pool"] == "good"
     assert submits["weight_rule"] == waits["weight_rule"] == "absolute"
     assert waits["priority_weight"] > submits["priority_weight"]
     assert (
-        pools.build_pool_args(pipeline(), waits=False) == pools.build_pool_args(pipeline(), waits=True) == {}
+        planned_jobs.build_pool_args(pipeline(), waits=False)
+        == planned_jobs.build_pool_args(pipeline(), waits=True)
+        == {}
     )

@@ -16,6 +16,7 @@ from airflow.providers.amazon.aws.operators.sagemaker import (
     SageMakerTransformOperator,
 )
 from airflow.providers.amazon.aws.sensors.sagemaker import SageMakerProcessingSensor, SageMakerTransformSensor
+from airflow.sdk.definitions.param import process_params
 from airflow.serialization.serialized_objects import DagSerialization
 
 from batch_inference.config.pipeline_files import PIPELINES_FOLDER
@@ -25,7 +26,7 @@ from sagemaker_jobs.kinds import TRANSFORM
 from sagemaker_jobs.operators import JobOperator
 from sagemaker_jobs.sensors import JobSensor
 from tests.integration.plan_builder import build_plan
-from tests.unit.builders import WITHOUT_PREPROCESS, pipeline
+from tests.unit.builders import TWO_CONTAINERS, WITHOUT_PREPROCESS, pipeline
 from tools.laptop.environment import REPO
 
 DAGS = REPO / "dags"
@@ -141,6 +142,29 @@ def test_every_knob_of_the_form_says_what_it_is(abalone: Any) -> None:
         assert param.description or param.schema.get("description"), name
         assert param.schema["section"], name
         param.resolve()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        WITHOUT_PREPROCESS,
+        {"model": TWO_CONTAINERS, "transform.max_payload_mb": 5, "transform.max_concurrent_transforms": 20},
+        {"goals": {"deadline": "06:00", "budget": 0.01, "prefer": "cost"}, "skip_unchanged": True},
+        {"goals": {"deadline": 99_999}, "preprocess.max_instances": 1, "transform.max_instances": 1},
+    ],
+)
+def test_a_run_starts_with_the_defaults_of_the_form(
+    changes: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Airflow checks them for each run, and not when the file is parsed; each task has them from the DAG."""
+    monkeypatch.setattr("batch_inference.dag.scoring_dag.load_pipeline_by_name", lambda _: pipeline(changes))
+    dag = build_scoring_dag("churn")
+    assert dag.params.validate() == {name: dag.params.get_param(name).value for name in dag.params}
+    assert [task.task_id for task in dag.tasks if getattr(task, "params", None)] == []
+    assert (
+        process_params(dag, dag.get_task("plan"), {"budget": 7.5}, suppress_exception=False)["budget"] == 7.5
+    )
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import pytest
 from batch_inference.aws.s3 import Storage
 from batch_inference.common.names import build_history_prefix
 from batch_inference.config.pipeline import Pipeline
-from batch_inference.publishing.earlier_runs import add_run_to_rate_history, read_rate_history
+from batch_inference.publishing.measured_rates import add_run_to_rate_history, read_rate_history
 from tests.unit.builders import pipeline
 from tests.unit.planning.test_rate_history import row
 

@@ -62,7 +62,9 @@ def test_the_disk_grows_with_what_an_instance_must_hold_and_the_plan_says_so() -
 
 
 def test_where_each_host_sees_all_input_each_disk_holds_all_of_it() -> None:
-    made = plan([20 * GB] * 4, of=pipeline({"rules": [{"rule": "duplicates"}], "security.network_isolation": True}))
+    made = plan(
+        [20 * GB] * 4, of=pipeline({"rules": [{"rule": "duplicates"}], "security.network_isolation": True})
+    )
     assert (made.preprocess.host_bytes, made.preprocess.volume_size_gb) == (80 * GB, 241)
 
 

@@ -58,7 +58,8 @@ class SecuritySection(FrozenModel):
     )
     vpc: VpcSection | None = Field(default=None, description="Run the containers in this VPC.")
     network_isolation: bool = Field(
-        default=False, description="EnableNetworkIsolation: the containers have no network access. With a duplicates rule, each "
+        default=False,
+        description="EnableNetworkIsolation: the containers have no network access. With a duplicates rule, each "
         "instance of preprocess then gets and reads the whole input, which more instances do not speed up.",
     )
     encrypt_traffic: bool = Field(

@@ -10,7 +10,6 @@ from typing import Any
 from batch_inference.common.errors import ManifestError
 from batch_inference.common.formatting import format_bytes
 from batch_inference.dag.task_functions import provide_run_context
-from batch_inference.jobs.join.join_job import CONFIG_FILE, JOIN_VERSION
 from batch_inference.planning.clusters.sizing import cap_instance_count
 from batch_inference.requests.sagemaker import PREDICTIONS_MANIFEST, RECORDS_MANIFEST, build_join_spec
 from batch_inference.run.job_outputs import StoredObject, check_unchanged
@@ -35,6 +34,8 @@ def choose_join(run: RunContext, **_: Any) -> str:
     if job is None or records <= job.threshold_bytes:
         log.info("Airflow's workers join %s of records", format_bytes(records))
         return JOIN
+    from batch_inference.jobs.join.join_job import CONFIG_FILE, JOIN_VERSION
+
     # The job's containers read without our checks, so the objects are checked before the job and after it.
     check_unchanged(storage, list_source_objects(sources))
     prefix = paths.build_join_inputs_prefix(f"{inputs.job_names[-1]}-{run.ti.try_number}")

@@ -7,8 +7,8 @@ import logging
 from typing import Any
 
 from batch_inference.common.errors import EmptyInputError, PlanError
-from batch_inference.dag.canary_tasks import move_canary_shard
 from batch_inference.dag.task_functions import SkipDownstream, provide_run_context
+from batch_inference.dag.tasks.calibrate import move_canary_shard
 from batch_inference.jobs.common.groups import merge_group_counts
 from batch_inference.jobs.common.profiles import merge_profiles
 from batch_inference.planning.clusters.sizing import cap_instance_count

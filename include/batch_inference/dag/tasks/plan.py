@@ -45,8 +45,9 @@ from batch_inference.planning.inputs.input_selection import InputSelection, List
 from batch_inference.planning.plan import Plan
 from batch_inference.planning.planner import RunInfo, make_plan
 from batch_inference.publishing.claims import DocumentClaim, check_task_active
-from batch_inference.publishing.earlier_runs import check_pinned_statistics, read_held_plan, read_rate_history
+from batch_inference.publishing.earlier_runs import check_pinned_statistics, read_held_plan
 from batch_inference.publishing.fingerprints import compute_fingerprint, find_unchanged_run
+from batch_inference.publishing.measured_rates import read_rate_history
 from batch_inference.publishing.output import read_published
 from batch_inference.requests.lint import check_requests
 from batch_inference.requests.sagemaker import build_planned_requests, build_preprocess_config

@@ -11,7 +11,7 @@ from batch_inference.dag.task_functions import provide_run_context
 from batch_inference.planning.clusters.calibration import apply_calibration
 from batch_inference.planning.clusters.rate_history import build_history_rows
 from batch_inference.publishing.claims import DocumentClaim
-from batch_inference.publishing.earlier_runs import add_run_to_rate_history
+from batch_inference.publishing.measured_rates import add_run_to_rate_history
 from batch_inference.reporting.report import build_report, render_html, render_text
 from batch_inference.reporting.summary import build_summary
 from batch_inference.run.run_context import RunContext

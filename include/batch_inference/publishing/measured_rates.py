@@ -1,0 +1,55 @@
+"""The rates that runs have measured: a table in S3, one Parquet file for each run with one row for each stage."""
+
+from __future__ import annotations
+
+import io
+import logging
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+import pyarrow
+import pyarrow.parquet
+from pydantic import ValidationError
+
+from batch_inference.aws.s3 import Storage
+from batch_inference.common.names import build_history_prefix
+from batch_inference.config.pipeline import Pipeline
+from batch_inference.planning.clusters.rate_history import HistoryRow
+
+log = logging.getLogger(__name__)
+
+#: A plan's rates use the last seven runs of one model on one instance type; twice as many files are read, because some
+#: runs may have had another type.
+MAX_HISTORY_FILES = 14
+
+
+def read_rate_history(storage: Storage, pipeline: Pipeline) -> list[HistoryRow]:
+    """Read the rows of the last runs, without those that another version wrote with other columns."""
+    prefix = build_history_prefix(work=pipeline.work, pipeline=pipeline.name)
+    newest = sorted(storage.list_uris(prefix))[-MAX_HISTORY_FILES:]
+    tables = (pyarrow.parquet.read_table(io.BytesIO(storage.read(uri))) for uri in newest)
+    rows: list[HistoryRow] = []
+    for row in (row for table in tables for row in table.to_pylist()):
+        try:
+            rows.append(HistoryRow.model_validate(row))
+        except ValidationError as error:
+            log.warning(
+                "the rates measured by the run %s are not used, as another version wrote them: %s",
+                row.get("run_id"),
+                error,
+            )
+    return rows
+
+
+def add_run_to_rate_history(
+    storage: Storage, pipeline: Pipeline, nonce: str, rows: Sequence[HistoryRow]
+) -> None:
+    """Add one run; idempotent. File names begin with the run's data time, so a listing is in order of time."""
+    if not rows:
+        return
+    buffer = io.BytesIO()
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist([row.model_dump() for row in rows]), buffer)
+    data_time = datetime.fromisoformat(rows[0].data_time).astimezone(UTC)
+    name = f"{data_time:%Y%m%dT%H%M%SZ}-{nonce}.parquet"
+    uri = f"{build_history_prefix(work=pipeline.work, pipeline=pipeline.name)}{name}"
+    storage.write(uri, buffer.getvalue(), content_type="application/vnd.apache.parquet")
