@@ -36,7 +36,7 @@ ONCE = {"name": "once", "kind": "duplicates", "columns": list(COLUMN_NAMES)}
 
 
 def write_objects(folder: Path, rows: int) -> int:
-    """Write records of about 50 bytes, of which 5 in 1,000 break a rule and 1 in 1,000 repeats another; returns bytes."""
+    """Write records of about 50 bytes; returns their bytes. 4 in 1,000 break a rule and 1 in 1,000 repeats another."""
     draw = random.Random(1)  # noqa: S311 - measurements, not secrets
     folder.mkdir(parents=True)
     block = [

@@ -315,8 +315,8 @@ class _RunPlanner:
         if needed > sizing.MAX_VOLUME_SIZE_GB:
             raise PlanError(
                 f"an instance of preprocess would need {needed:,} GB of disk for {format_bytes(host_bytes)} of input, "
-                f"and SageMaker gives at most {sizing.MAX_VOLUME_SIZE_GB:,}; allow more instances, or split the run. With "
-                "security.network_isolation and a duplicates rule, each instance has all of the input"
+                f"and SageMaker gives at most {sizing.MAX_VOLUME_SIZE_GB:,}; allow more instances, or split the run. "
+                "With security.network_isolation and a duplicates rule, each instance has all of the input"
             )
         self.log.record(
             "preprocess.volume_size_gb",

@@ -52,7 +52,7 @@ def read(
     while (part := records.read_records(limit)) is not None:
         for index, row in enumerate(part.rows):
             if index in part.malformed:
-                rejects.append(part.get_original_text(index))
+                rejects.append(part.original_texts.get(index, part.texts[index]))
             else:
                 rows.append(row)
                 texts.append(part.texts[index])

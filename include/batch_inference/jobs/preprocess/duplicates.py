@@ -223,8 +223,9 @@ class KeyCollector:
             for rule in self._rules
             if rule.kind != "duplicates"
         }
+        self._open_files = ExitStack()
         self._files = {
-            rule.name: Path(f"{path}{number}").open("wb")
+            rule.name: self._open_files.enter_context(Path(f"{path}{number}").open("wb"))
             for number, rule in enumerate(select_duplicates_rules(config))
         }
         self._digester = KeyDigester(config.input_uri.encode("utf-8"))
@@ -234,8 +235,7 @@ class KeyCollector:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for file in self._files.values():
-            file.close()
+        self._open_files.close()
 
     def _must_validate(self) -> bool:
         """Whether earlier rules may reject one record of a key and pass another; if not, all of them count, or none."""

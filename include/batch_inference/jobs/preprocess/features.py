@@ -26,13 +26,15 @@ class FeatureBuilder:
         self._config = config
         source = config.input
         self._has_commas = source.format == "csv" and source.delimiter != ","  # within cells, without quotes
-        self._function = config.function and PandasFunction(
-            config.function,
-            "function",
-            types={column.name: column.type for column in config.input.columns},
-            wanted=config.feature_columns,
-            may_drop_rows=True,
-        )
+        self._function: PandasFunction | None = None
+        if config.function is not None:
+            self._function = PandasFunction(
+                config.function,
+                "function",
+                types={column.name: column.type for column in config.input.columns},
+                wanted=config.feature_columns,
+                may_drop_rows=True,
+            )
 
     def build_features(
         self, table: Table, passed: np.ndarray, records_label: str

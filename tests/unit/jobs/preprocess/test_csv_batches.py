@@ -11,7 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from batch_inference.jobs.preprocess.readers import csv_batches, csv_records
-from batch_inference.jobs.preprocess.readers.batch import Batch, ParsedRecords, iter_parsed
+from batch_inference.jobs.preprocess.readers.batch import Batch, ParsedRecords, build_batch, iter_parsed
 from batch_inference.jobs.preprocess.readers.csv_batches import CsvBatchReader, RecordContinuesError
 from batch_inference.jobs.preprocess.readers.csv_records import CsvRecordReader
 
@@ -93,7 +93,7 @@ def list_batched(batches: list[Batch]) -> list[Record]:
 
 def list_parsed(parts: list[ParsedRecords]) -> list[Record]:
     """The same of records that were read one by one."""
-    batches = [csv_batches.build_batch(part) for part in parts]
+    batches = [build_batch(part) for part in parts]
     return list_batched(batches)
 
 
