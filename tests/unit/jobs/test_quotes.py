@@ -295,6 +295,6 @@ def test_lines_that_open_quotes_and_close_those_before_are_read_a_few_times_each
     records = CsvRecordReader(iter(source), ",", escape)
     found: list[str] = []
     while (batch := records.read_records(100)) is not None:
-        found += map(batch.get_original_text, range(len(batch.texts)))
+        found += [batch.original_texts.get(at, text) for at, text in enumerate(batch.texts)]
     assert "".join(found).replace("\n", "") == text.replace("\n", "")
     assert reads < 5 * len(source)

@@ -224,10 +224,10 @@ class KeyCollector:
             if rule.kind != "duplicates"
         }
         self._open_files = ExitStack()
-        self._files = {
-            rule.name: self._open_files.enter_context(Path(f"{path}{number}").open("wb"))
-            for number, rule in enumerate(select_duplicates_rules(config))
-        }
+        self._files: dict[str, IO[bytes]] = {}
+        for number, rule in enumerate(select_duplicates_rules(config)):
+            self._files[rule.name] = Path(f"{path}{number}").open("wb")  # noqa: SIM115 - closed by __exit__
+            self._open_files.enter_context(self._files[rule.name])
         self._digester = KeyDigester(config.input_uri.encode("utf-8"))
         self._is_validating = self._must_validate()
 

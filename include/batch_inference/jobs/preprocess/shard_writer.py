@@ -71,8 +71,12 @@ class ShardWriter:
                 self._cuts.pop()
                 self._close()
 
-    def finish(self) -> None:
-        self._close()
+    def __enter__(self) -> ShardWriter:
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        if kind is None:
+            self._close()
         for file in self._open.values():  # rejects may follow the last record that passed
             file.close()
         self._open.clear()

@@ -153,30 +153,29 @@ def process_partition(
     validator, result = RecordValidator(config), PreprocessResult()
     suffix = "jsonl" if config.input.format == "jsonlines" else "csv"
     total = sum(part.text_bytes for part in parts)
-    writer = ShardWriter(output, shard_prefix, total, config.shard_bytes, suffix)
     bytes_before = 0  # bytes of the parts already read
-    for part in parts:
-        uri = part.object.uri
-        records = blank = 0
-        position = float(bytes_before)
-        bytes_before += part.text_bytes
-        columns: tuple[str, ...] = ()
-        for names, batch in PartReader(part, config.input):
-            validation = validator.validate(names, batch, duplicates.flag_repeats(part.rank, batch), uri)
-            positions = np.minimum(
-                position + np.cumsum(batch.text_ends + 1 - batch.text_starts), bytes_before
+    with ShardWriter(output, shard_prefix, total, config.shard_bytes, suffix) as writer:
+        for part in parts:
+            uri = part.object.uri
+            records = blank = 0
+            position = float(bytes_before)
+            bytes_before += part.text_bytes
+            columns: tuple[str, ...] = ()
+            for names, batch in PartReader(part, config.input):
+                validation = validator.validate(names, batch, duplicates.flag_repeats(part.rank, batch), uri)
+                positions = np.minimum(
+                    position + np.cumsum(batch.text_ends + 1 - batch.text_starts), bytes_before
+                )
+                if len(batch):
+                    position = float(positions[-1])
+                columns = names or ()
+                writer.add(uri, columns, batch, validation, positions)
+                result.rejected.update(rule for rule, _ in validation.rejects.values())
+                records += len(batch)
+                blank += batch.blank_lines
+            result.objects.append(
+                {"source": uri, "records": records, "blank_lines": blank, "columns": list(columns)}
             )
-            if len(batch):
-                position = float(positions[-1])
-            columns = names or ()
-            writer.add(uri, columns, batch, validation, positions)
-            result.rejected.update(rule for rule, _ in validation.rejects.values())
-            records += len(batch)
-            blank += batch.blank_lines
-        result.objects.append(
-            {"source": uri, "records": records, "blank_lines": blank, "columns": list(columns)}
-        )
-    writer.finish()
     result.shards, result.groups = writer.shards, validator.group_counts.to_dict()
     result.profile = validator.profile
     return result
