@@ -20,10 +20,12 @@ from batch_inference.planning.clusters.sizing import count_vcpus
 # How many of the last runs a rate is based on: enough for a median that ignores two outliers, few enough to follow a
 # model that changes.
 LAST_RUNS = 7
-# Until runs are measured. Rates are bytes of input text per second and vCPU of plain tabular work; recorded runs took
-# 60 to 120 s of billed time to pull the image and start the server, after 200 to 300 s of unbilled provisioning.
+# Until runs are measured. Rates are bytes of input text per second and vCPU of tabular work; recorded runs took 60 to
+# 120 s of billed time to pull the image and start the server, after 200 to 300 s of unbilled provisioning. That of
+# preprocess is what JSON Lines and quoted CSV take (`make bench-preprocess`: 9 MB a second on a core, and a vCPU is
+# about half of one): plain CSV is three times as fast, but a deadline missed costs more than an instance too many.
 DEFAULT_BYTES_PER_SECOND_AND_VCPU: Mapping[str, float] = {
-    "preprocess": 2.5e6,
+    "preprocess": 5e6,
     "transform": 0.5e6,
     "join": 20e6,
 }
