@@ -9,7 +9,7 @@ from typing import IO, Any, Sequence, Union
 import numpy as np
 
 from batch_inference.jobs.common.binary_formats import check_predictions_are_text
-from batch_inference.jobs.common.blocks import BLOCK_BYTES, Block, BlockReader, count_records
+from batch_inference.jobs.common.blocks import BLOCK_BYTES, Block, BlockReader, count_records, join_blocks
 from batch_inference.jobs.common.csv_reading import UnreadableRecordError
 from batch_inference.jobs.common.errors import JoinError, PredictionCountError, PredictionError
 from batch_inference.jobs.common.json_reading import dumps
@@ -23,6 +23,7 @@ from batch_inference.jobs.join.prediction_path import format_prediction
 READ_BYTES = 512 << 10
 LineParser = Union[JsonLinesParser, CsvParser]
 _WHITE_SPACE = np.frombuffer(b"\n\r\t ", dtype=np.uint8)
+_LF, _SPACE = 10, 32
 
 
 class PredictionBatch:
@@ -182,8 +183,7 @@ class LinePredictionReader(PredictionReader):
         kept = _drop_records(block, blank)
         if block.record_count < count:
             return kept
-        more = self._next_block(count - kept.record_count)
-        return Block(kept.data + more.data, np.concatenate((kept.ends, more.ends + len(kept.data))))
+        return join_blocks([kept, self._next_block(count - kept.record_count)])
 
     def build_count_error(self) -> PredictionCountError:
         lines, blanks, first_blank = self._count_lines()
@@ -274,10 +274,11 @@ def _to_numpy(column: Any) -> np.ndarray:
 
 def _find_blank_lines(block: Block) -> list[int]:
     """Find the indexes of blank lines."""
-    if not block.record_count:
+    data = np.frombuffer(block.data, dtype=np.uint8)
+    # A blank line begins with a byte that is no greater than a space.
+    if not len(data) or not (data[0] <= _SPACE or ((data[:-1] == _LF) & (data[1:] <= _SPACE)).any()):
         return []
-    starts = np.concatenate(([0], block.ends[:-1]))
-    first = np.frombuffer(block.data, dtype=np.uint8)[starts]
+    first = data[np.concatenate(([0], block.ends[:-1]))]
     candidates = np.flatnonzero(np.isin(first, _WHITE_SPACE)).tolist()
     return [index for index in candidates if not block.get_record(index).strip()]
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import re
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Callable, Iterable, Mapping, Sequence
 
@@ -22,7 +23,7 @@ from batch_inference.jobs.join.prediction_reader import PredictionBatch
 from batch_inference.jobs.join.records import RecordBlock
 
 # Size of a row group in Arrow's memory: large enough for efficient reads, small enough to buffer.
-ROW_GROUP_BYTES = 12 << 20
+ROW_GROUP_BYTES = 8 << 20
 _JSON_NUMBER = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?", re.ASCII)
 
 
@@ -186,7 +187,10 @@ class JsonLinesSink(BytesSink):
 
 
 class ParquetSink(Sink):
-    """Writes Parquet; strings stay exact, an empty cell is a null."""
+    """Writes Parquet; strings stay exact, an empty cell is a null.
+
+    A thread encodes one row group while the blocks of the next one are prepared.
+    """
 
     def __init__(self, path: Path, spec: JoinSpec) -> None:
         super().__init__(path, spec)
@@ -202,6 +206,8 @@ class ParquetSink(Sink):
         self._writer: Any = None
         self._waiting: list[Any] = []
         self._waiting_bytes = 0
+        self._thread = ThreadPoolExecutor(1)
+        self._writing: Future[None] | None = None
 
     def prepare(self, records: RecordBlock, predictions: PredictionBatch) -> Any:
         table = None
@@ -233,11 +239,23 @@ class ParquetSink(Sink):
         self._waiting.append(prepared)
         self._waiting_bytes += prepared.nbytes
         if self._waiting_bytes >= ROW_GROUP_BYTES:
-            self._write_row_group()
+            self._submit_row_group()
 
     def close(self) -> None:
-        self._write_row_group()
+        with self._thread:
+            self._submit_row_group()
+            self._await_row_group()
         self._writer.close()
+
+    def _submit_row_group(self) -> None:
+        self._await_row_group()
+        self._writing = self._thread.submit(self._write_row_group, self._waiting)
+        self._waiting, self._waiting_bytes = [], 0
+
+    def _await_row_group(self) -> None:
+        writing, self._writing = self._writing, None
+        if writing is not None:
+            writing.result()
 
     def _build_cell_table(self, records: RecordBlock) -> Any:
         kinds = {column.name: column.type for column in self.spec.columns}
@@ -260,16 +278,15 @@ class ParquetSink(Sink):
             values = [convert(cell) if cell and cell.strip() else None for cell in cells]
         return self._arrow.array(values, self._types[kind])
 
-    def _write_row_group(self) -> None:
+    def _write_row_group(self, tables: Sequence[Any]) -> None:
         if self._writer is None:
-            first = self._waiting[0] if self._waiting else self._schema.empty_table()
+            first = tables[0] if tables else self._schema.empty_table()
             self._writer = self._arrow.parquet.ParquetWriter(
                 self.path, self._schema, use_dictionary=_find_repetitive_columns(first), compression="snappy"
             )
-        if self._waiting:
-            table = self._arrow.concat_tables(self._waiting)
+        if tables:
+            table = self._arrow.concat_tables(tables)
             self._writer.write_table(table, row_group_size=max(1, table.num_rows))
-        self._waiting, self._waiting_bytes = [], 0
 
 
 def create_number_appender(delimiter: bytes) -> NumberAppender | None:
