@@ -8,6 +8,7 @@ from typing import IO, Any, Sequence, Union
 
 import numpy as np
 
+from batch_inference.jobs.common.arrow import read_numbers
 from batch_inference.jobs.common.binary_formats import check_predictions_are_text
 from batch_inference.jobs.common.blocks import BLOCK_BYTES, Block, BlockReader, count_records, join_blocks
 from batch_inference.jobs.common.csv_reading import UnreadableRecordError
@@ -19,8 +20,8 @@ from batch_inference.jobs.join.json_stream import PREDICTIONS_KEY, NotJsonError,
 from batch_inference.jobs.join.prediction_parsers import CsvParser, JsonLinesParser, extract_fields
 from batch_inference.jobs.join.prediction_path import format_prediction
 
-# Bytes read at a time: about the predictions of a small block of records, so that little is left over.
-READ_BYTES = 512 << 10
+# Bytes read at a time: a part of the predictions of a block of records, so that little is left over.
+READ_BYTES = 256 << 10
 LineParser = Union[JsonLinesParser, CsvParser]
 _WHITE_SPACE = np.frombuffer(b"\n\r\t ", dtype=np.uint8)
 _LF, _SPACE = 10, 32
@@ -104,7 +105,7 @@ class LinePredictionBatch(PredictionBatch):
 
     def read_values(self) -> list[Any]:
         if self._arrow_columns is not None:
-            return [_to_numpy(column) for column in self._arrow_columns]
+            return [read_numbers(column) for column in self._arrow_columns]
         if self._texts is None and self._float_bytes is not None:
             return [np.array(list(map(float, column))) for column in self._float_bytes]
         return super().read_values()
@@ -260,16 +261,6 @@ def format_record_at(path: Path, delimiter: str | None, record_index: int) -> st
                 return format_prediction(block.get_record(record_index))
             record_index -= block.record_count
     return "nothing"
-
-
-def _to_numpy(column: Any) -> np.ndarray:
-    """An Arrow column of int64 or float64 without nulls. Not its to_numpy(), which imports pandas."""
-    parts = []
-    for chunk in column.chunks:
-        kind = np.int64 if str(chunk.type) == "int64" else np.float64
-        values = np.frombuffer(chunk.buffers()[1], dtype=kind)[chunk.offset : chunk.offset + len(chunk)]
-        parts.append(values.astype(np.float64, copy=False))
-    return np.concatenate(parts) if parts else np.empty(0)
 
 
 def _find_blank_lines(block: Block) -> list[int]:
