@@ -122,9 +122,9 @@ bench-plan: $(INSTALLED) ## planning a run of 1 and of 10 million objects: time 
 	@$(PY) -m tools.benchmarks.plan $(OBJECTS)
 
 .PHONY: bench-join
-bench-join: $(INSTALLED) ## the join against polars, duckdb and pyarrow: make bench-join [ROWS="1000000 10000000"]
+bench-join: $(INSTALLED) ## the join against polars, duckdb and pyarrow: make bench-join [ROWS="1000000 10000000 50000000"] [ARGS="--repeats 5"]
 	@$(PY) -m venv .local/venvs/bench-join && .local/venvs/bench-join/bin/pip install -q polars duckdb pyarrow pandas numpy
-	@$(PY) tools/benchmarks/join.py --rows $(or $(ROWS),1000000) --python .local/venvs/bench-join/bin/python
+	@$(PY) tools/benchmarks/join.py --rows $(or $(ROWS),1000000 10000000) --python .local/venvs/bench-join/bin/python $(ARGS)
 
 .PHONY: bench-local-aws
 bench-local-aws: $(INSTALLED) ## the embedded AWS: Describe, empty jobs, throughput, memory [ARGS=--quick]
