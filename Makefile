@@ -131,9 +131,9 @@ bench-parse: $(INSTALLED) ## parsing a DAG file of 1, 200 and 1,000 pipelines: i
 	@$(PY) -m tools.benchmarks.parse $(PIPELINES)
 
 .PHONY: bench-join
-bench-join: $(INSTALLED) ## the join against polars, duckdb and pyarrow: make bench-join [ROWS="1000000 10000000"]
+bench-join: $(INSTALLED) ## the join against polars, duckdb and pyarrow: make bench-join [ROWS="1000000 10000000 50000000"] [ARGS="--repeats 5"]
 	@$(PY) -m venv .local/venvs/bench-join && .local/venvs/bench-join/bin/pip install -q polars duckdb pyarrow pandas numpy
-	@$(PY) tools/benchmarks/join.py --rows $(or $(ROWS),1000000) --python .local/venvs/bench-join/bin/python
+	@$(PY) tools/benchmarks/join.py --rows $(or $(ROWS),1000000 10000000) --python .local/venvs/bench-join/bin/python $(ARGS)
 
 .PHONY: bench-local-aws
 bench-local-aws: $(INSTALLED) ## the embedded AWS: Describe, empty jobs, throughput, memory [ARGS=--quick]

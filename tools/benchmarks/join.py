@@ -1,8 +1,11 @@
 """Compares the aligned join with polars, duckdb and pyarrow: `python tools/benchmarks/join.py --rows 1000000`.
 
-Every run is a process of its own; candidates alternate, and the table shows medians of wall and CPU seconds and of peak
-memory. Candidates run under `--python`, which may be a venv with polars and duckdb; a library that is not installed
-there is skipped, with a message. All candidates get fixed column types, without inference.
+Every run is a process of its own; candidates alternate, and the table shows medians of wall and CPU seconds (with
+imports) and of peak memory, each also as a ratio of this project to the candidate. Candidates run under `--python`,
+which may be a venv with polars and duckdb; a library that is not installed there is skipped, with a message. All
+candidates get fixed column types, without inference, and write Parquet with the same settings, which are
+read back from the files: compression, statistics, rows of a row group, and columns with a dictionary, which polars
+writes for text alone; so this project is also measured with a dictionary for text alone.
 """
 
 from __future__ import annotations
@@ -25,6 +28,10 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 COLUMN_NAMES = ("id", "sex", "length", "diameter", "height", "whole", "shucked", "viscera", "shell")
 COLUMN_TYPES = {name: {"id": "integer", "sex": "string"}.get(name, "float") for name in COLUMN_NAMES}
+# What this project chooses for these records; the others get it as settings.
+ROW_GROUP_ROWS = 142_450
+DICTIONARY_COLUMNS = [name for name in COLUMN_NAMES if name != "id"]
+OURS, OURS_WITH_TEXT_DICTIONARY = "this project", "ours, text dict"
 JOIN_KINDS = ("csv to parquet", "csv to csv", "jsonl to parquet")
 
 
@@ -44,6 +51,17 @@ def join_with_this_project(folder: Path, job: str, output: Path) -> None:
     join_shards([shard], output, JoinSpec.from_dict({"columns": columns, **settings}))
 
 
+def join_with_text_dictionary(folder: Path, job: str, output: Path) -> None:
+    sys.path.insert(0, str(ROOT))
+    from batch_inference.jobs.join import sinks
+
+    def find_text_columns(table: Any) -> list[str]:
+        return [field.name for field in table.schema if str(field.type) == "string"]
+
+    sinks._find_repetitive_columns = find_text_columns
+    join_with_this_project(folder, job, output)
+
+
 def join_with_polars(folder: Path, job: str, output: Path) -> None:
     import polars as pl
 
@@ -56,7 +74,7 @@ def join_with_polars(folder: Path, job: str, output: Path) -> None:
         right = pl.scan_ndjson(folder / "scores.jsonl", schema={"score": pl.Float64})
     both = pl.concat([left, right], how="horizontal")
     if job.endswith("parquet"):
-        both.sink_parquet(output, compression="snappy")
+        both.sink_parquet(output, compression="snappy", statistics=True, row_group_size=ROW_GROUP_ROWS)
     else:
         both.sink_csv(output)
 
@@ -72,7 +90,8 @@ def join_with_duckdb(folder: Path, job: str, output: Path) -> None:
     else:
         path = f"{folder}/scores.jsonl"
         right = f"read_json('{path}', format='newline_delimited', columns={{'score': 'DOUBLE'}})"
-    form = "FORMAT parquet, COMPRESSION snappy" if job.endswith("parquet") else "FORMAT csv, HEADER"
+    parquet = f"FORMAT parquet, COMPRESSION snappy, ROW_GROUP_SIZE {ROW_GROUP_ROWS}"
+    form = parquet if job.endswith("parquet") else "FORMAT csv, HEADER"
     query = f"COPY (SELECT * FROM {left} POSITIONAL JOIN {right}) TO '{output}' ({form})"  # noqa: S608 - our own names
     duckdb.sql("SET memory_limit='1GB'")
     duckdb.sql(query)
@@ -97,7 +116,9 @@ def join_with_pyarrow(folder: Path, job: str, output: Path) -> None:
         right = iter(pa.json.read_json(folder / "scores.jsonl").to_batches())
     writer: Any
     if job.endswith("parquet"):
-        writer = pa.parquet.ParquetWriter(output, schema, use_dictionary=["sex"], compression="snappy")
+        writer = pa.parquet.ParquetWriter(
+            output, schema, use_dictionary=DICTIONARY_COLUMNS, compression="snappy", write_statistics=True
+        )
     else:
         writer = pa.csv.CSVWriter(output, schema)
     waiting: list[Any] = []
@@ -112,12 +133,13 @@ def join_with_pyarrow(folder: Path, job: str, output: Path) -> None:
 
 
 CANDIDATES: dict[str, Callable[[Path, str, Path], None]] = {
-    "this project": join_with_this_project,
+    OURS: join_with_this_project,
+    OURS_WITH_TEXT_DICTIONARY: join_with_text_dictionary,
     "polars": join_with_polars,
     "duckdb": join_with_duckdb,
     "pyarrow": join_with_pyarrow,
 }
-MODULES = {"this project": "pyarrow", "polars": "polars", "duckdb": "duckdb", "pyarrow": "pyarrow"}
+MODULES = {"polars": "polars", "duckdb": "duckdb"}  # of all others, pyarrow
 
 
 def write_data(folder: Path, rows: int) -> None:
@@ -144,7 +166,7 @@ def write_data(folder: Path, rows: int) -> None:
 
 def run_candidate(name: str, job: str, folder: Path) -> None:
     """Run one candidate and print what it took, as JSON."""
-    if importlib.util.find_spec(MODULES[name]) is None:
+    if importlib.util.find_spec(MODULES.get(name, "pyarrow")) is None:
         print("null")
         return
     output = folder / "out"
@@ -153,53 +175,100 @@ def run_candidate(name: str, job: str, folder: Path) -> None:
     took = {"wall": time.perf_counter() - started, "cpu": time.process_time() - cpu}
     took["rss"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     took["bytes"] = output.stat().st_size
+    settings = describe_settings(output) if job.endswith("parquet") else ""
     output.unlink()
-    print(json.dumps(took))
+    print(json.dumps([took, settings]))
 
 
-def measure_candidate(python: str, name: str, job: str, folder: Path) -> dict[str, float] | None:
+def describe_settings(path: Path) -> str:
+    """Describe with which settings a Parquet file was written, from its first row group."""
+    import pyarrow.parquet
+
+    group = pyarrow.parquet.ParquetFile(path).metadata.row_group(0)
+    columns = [group.column(index) for index in range(group.num_columns)]
+    compressions = ", ".join(sorted({column.compression for column in columns}))
+    statistics_count = sum(column.is_stats_set for column in columns)
+    dictionaries = [
+        column.path_in_schema
+        for column in columns
+        if any(encoding.endswith("DICTIONARY") for encoding in column.encodings)
+    ]
+    return (
+        f"{compressions}, {group.num_rows:,} rows in a row group, statistics of {statistics_count} columns, "
+        f"dictionaries of {', '.join(dictionaries) or 'no column'}"
+    )
+
+
+def measure_candidate(python: str, name: str, job: str, folder: Path) -> tuple[dict[str, float], str] | None:
+    """Run one candidate in a process of its own: its figures, and its writer's settings; None if not installed."""
     os.sync()
     command = [python, __file__, "--run", name, "--job", job, "--folder", str(folder)]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
-    found: dict[str, float] | None = json.loads(done.stdout.splitlines()[-1])
-    return found
+    found = json.loads(done.stdout.splitlines()[-1])
+    return found and (found[0], found[1])
 
 
-def run_bench(rows: int, repeats: int, python: str, jobs: list[str]) -> list[dict[str, Any]]:
+def run_bench(
+    rows: int, repeats: int, python: str, jobs: list[str], candidates: list[str]
+) -> list[dict[str, Any]]:
     table = []
     with tempfile.TemporaryDirectory(prefix="bench-join-") as place:
         folder = Path(place)
         write_data(folder, rows)
         for job in jobs:
             taken: dict[str, list[dict[str, float]]] = {}
+            settings: dict[str, str] = {}
             for _ in range(repeats):
-                for name in CANDIDATES:
+                for name in candidates:
+                    if name == OURS_WITH_TEXT_DICTIONARY and not job.endswith("parquet"):
+                        continue
                     found = measure_candidate(python, name, job, folder)
                     if found is not None:
-                        taken.setdefault(name, []).append(found)
+                        taken.setdefault(name, []).append(found[0])
+                        settings[name] = found[1]
             for name, runs in taken.items():
                 medians = {key: statistics.median(run[key] for run in runs) for key in runs[0]}
                 table.append({"rows": rows, "job": job, "candidate": name, **medians})
-            for name in CANDIDATES.keys() - taken.keys():
+                if settings[name]:
+                    print(f"{rows:,} rows, {job}, {name}: {settings[name]}")
+            for name in set(candidates) - taken.keys() - {OURS_WITH_TEXT_DICTIONARY}:
                 print(f"{name} skipped: it is not installed for {python}", file=sys.stderr)
     return table
 
 
 def print_table(table: list[dict[str, Any]]) -> None:
     print(
-        f"{'rows':>11}  {'job':<17} {'candidate':<13} {'wall s':>7} {'CPU s':>7} {'peak MB':>8} {'out MB':>7} "
-        f"{'wall / best':>12} {'CPU / best':>11}"
+        f"\n{'':45} {'':35} {OURS} / candidate\n"
+        f"{'rows':>11}  {'job':<17} {'candidate':<15} {'wall s':>7} {'CPU s':>7} {'peak MB':>8} {'out MB':>7} "
+        f"{'wall':>6} {'CPU':>6} {'peak':>6}"
     )
     for row in table:
-        same = [one for one in table if (one["rows"], one["job"]) == (row["rows"], row["job"])]
-        others = [one for one in same if one["candidate"] != "this project"]
-        ratios = [
-            f"{row[key] / min(one[key] for one in others):.2f}" if others else "" for key in ("wall", "cpu")
-        ]
-        print(
-            f"{row['rows']:>11,}  {row['job']:<17} {row['candidate']:<13} {row['wall']:>7.2f} {row['cpu']:>7.2f} "
-            f"{row['rss']:>8.0f} {row['bytes'] / 1e6:>7.0f} {ratios[0]:>12} {ratios[1]:>11}"
+        ours = next(
+            (
+                one
+                for one in table
+                if (one["rows"], one["job"], one["candidate"]) == (row["rows"], row["job"], OURS)
+            ),
+            row,
         )
+        ratios = " ".join(f"{ours[key] / row[key]:>6.2f}" for key in ("wall", "cpu", "rss"))
+        print(
+            f"{row['rows']:>11,}  {row['job']:<17} {row['candidate']:<15} {row['wall']:>7.2f} {row['cpu']:>7.2f} "
+            f"{row['rss']:>8.0f} {row['bytes'] / 1e6:>7.0f} {ratios}"
+        )
+
+
+def print_growth(table: list[dict[str, Any]]) -> None:
+    """Print CPU seconds per million rows at each size."""
+    sizes = sorted({row["rows"] for row in table})
+    print("\nCPU s per million rows at " + ", ".join(f"{size:,}" for size in sizes))
+    for job, name in dict.fromkeys((row["job"], row["candidate"]) for row in table):
+        growth = [
+            f"{row['cpu'] / row['rows'] * 1e6:>7.3f}"
+            for row in sorted(table, key=lambda row: int(row["rows"]))
+            if (row["job"], row["candidate"]) == (job, name)
+        ]
+        print(f"{'':13}{job:<17} {name:<15} {' '.join(growth)}")
 
 
 def main() -> None:
@@ -208,15 +277,21 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--python", default=sys.executable, help="interpreter that runs the candidates")
     parser.add_argument("--jobs", nargs="+", choices=JOIN_KINDS, default=list(JOIN_KINDS))
+    parser.add_argument("--candidates", nargs="+", choices=list(CANDIDATES), default=list(CANDIDATES))
     for hidden in ("--run", "--job", "--folder"):
         parser.add_argument(hidden, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.run:
         run_candidate(arguments.run, arguments.job, Path(arguments.folder))
         return
-    python, jobs = arguments.python, arguments.jobs
-    table = [row for rows in arguments.rows for row in run_bench(rows, arguments.repeats, python, jobs)]
+    repeats, python = arguments.repeats, arguments.python
+    table = [
+        row
+        for rows in arguments.rows
+        for row in run_bench(rows, repeats, python, arguments.jobs, arguments.candidates)
+    ]
     print_table(table)
+    print_growth(table)
 
 
 if __name__ == "__main__":

@@ -1,19 +1,19 @@
-"""Imports pyarrow, which not every image has."""
+"""Imports pyarrow, which not every image has, and reads its columns."""
 
 from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from batch_inference.jobs.common.errors import ConfigError
 
 
 def find_arrow() -> Any:
-    """Import pyarrow with what text needs of it; None if this image has none."""
+    """Import pyarrow with its CSV reader; None if this image has none."""
     try:
         import pyarrow
-        import pyarrow.compute
         import pyarrow.csv
-        import pyarrow.json
     except ImportError:
         return None
     return pyarrow
@@ -33,3 +33,17 @@ def require_arrow(sentence_start: str) -> Any:
             "preprocess.image, or ship it in preprocess.wheels"
         ) from error
     return find_arrow()
+
+
+def read_numbers(column: Any) -> np.ndarray:
+    """Read a column of int64 or float64 as float64; what stands where it has nulls is not defined.
+
+    Not by its `to_numpy`, which imports pandas, nor by pyarrow.compute: importing them takes long.
+    """
+    parts = []
+    for chunk in column.chunks:
+        if len(chunk):
+            kind = np.int64 if str(chunk.type) == "int64" else np.float64
+            values = np.frombuffer(chunk.buffers()[1], dtype=kind)[chunk.offset : chunk.offset + len(chunk)]
+            parts.append(values.astype(np.float64, copy=False))
+    return np.concatenate(parts) if parts else np.empty(0)

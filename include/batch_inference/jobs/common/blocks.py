@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import IO, Iterator
+from typing import IO, Iterator, Sequence
 
 import numpy as np
 
@@ -20,18 +21,41 @@ _LF, _QUOTE = 10, 34
 
 @dataclass(frozen=True)
 class Block:
-    """Whole records, each ended by a line feed; `ends` has the end offset of each record."""
+    """Whole records, each ended by a line feed; `record_ends` is None if each line is a record."""
 
     data: bytes
-    ends: np.ndarray
+    record_ends: np.ndarray | None = None
 
-    @property
+    @cached_property
+    def ends(self) -> np.ndarray:
+        """The end offset of each record. Lines are only counted until it is read, which is much faster."""
+        return _find_bytes(self.data, _LF) + 1 if self.record_ends is None else self.record_ends
+
+    @cached_property
     def record_count(self) -> int:
-        return len(self.ends)
+        if self.record_ends is None:
+            return int(np.count_nonzero(np.frombuffer(self.data, dtype=np.uint8) == _LF))
+        return len(self.record_ends)
 
     def get_record(self, index: int) -> bytes:
         """Get the bytes of one record, without its line feed."""
         return self.data[(int(self.ends[index - 1]) if index else 0) : int(self.ends[index]) - 1]
+
+    def split(self, count: int) -> tuple[Block, Block]:
+        """Split off the first `count` records, of at least as many."""
+        cut = int(self.ends[count - 1]) if count else 0
+        return Block(self.data[:cut], self.ends[:count]), Block(self.data[cut:], self.ends[count:] - cut)
+
+
+def join_blocks(blocks: Sequence[Block]) -> Block:
+    """Join consecutive blocks into one."""
+    if len(blocks) == 1:
+        return blocks[0]
+    data = b"".join([block.data for block in blocks])
+    if all(block.record_ends is None for block in blocks):
+        return Block(data)
+    starts = np.cumsum([0, *(len(block.data) for block in blocks)])
+    return Block(data, np.concatenate([block.ends + start for block, start in zip(blocks, starts)]))
 
 
 class BlockReader:
@@ -40,7 +64,7 @@ class BlockReader:
     def __init__(self, file: IO[bytes], delimiter: str | None, size: int | None = None) -> None:
         self._file = file
         self._size = size or BLOCK_BYTES
-        self._find_ends = _find_line_ends if delimiter is None else _CsvRecordEnds(delimiter)
+        self._find_quoted_ends = None if delimiter is None else _CsvRecordEnds(delimiter)
         self._tail = b""
         self._left_over: Block | None = None  # rest of the block that `read_records` has begun
 
@@ -62,15 +86,14 @@ class BlockReader:
                     return None
                 if not data.endswith(b"\n"):
                     data += b"\n"
-                ends = self._find_ends(data)
-                if not len(ends) or ends[-1] != len(data):  # a quote is never closed: the rest is one record
-                    ends = np.append(ends, len(data))
-                return Block(data, ends)
-            ends = self._find_ends(data)
-            if len(ends):
-                last = int(ends[-1])
-                self._tail = data[last:]
-                return Block(data[:last] if self._tail else data, ends)
+                block = self._cut_block(data)
+                if len(block.data) < len(data):  # a quote is never closed: the rest is one record
+                    block = Block(data, np.append(block.ends, len(data)))
+                return block
+            block = self._cut_block(data)
+            if block.data:
+                self._tail = data[len(block.data) :]
+                return block
             self._tail = data
             wanted = max(self._size, len(data))  # double the bytes read for a longer record
 
@@ -82,24 +105,23 @@ class BlockReader:
         self._file.seek(start)
         return self._file.read(wanted - 1 + rest)
 
+    def _cut_block(self, data: bytes) -> Block:
+        """Cut the whole records at the start of `data`, which may be none."""
+        if self._find_quoted_ends is None or b'"' not in data:
+            return Block(data[: data.rfind(b"\n") + 1])
+        ends = self._find_quoted_ends(data)
+        return Block(data[: int(ends[-1]) if len(ends) else 0], ends)
+
     def read_records(self, count: int) -> Block:
         """Read the next `count` records, or as many as are left."""
-        parts: list[bytes] = []
-        ends: list[np.ndarray] = []
-        length = 0
+        parts: list[Block] = []
         missing = count
         while missing and (block := self.read_block()) is not None:
             if block.record_count > missing:
-                cut = int(block.ends[missing - 1])
-                self._left_over = Block(block.data[cut:], block.ends[missing:] - cut)
-                block = Block(block.data[:cut], block.ends[:missing])
-            parts.append(block.data)
-            ends.append(block.ends + length)
-            length += len(block.data)
+                block, self._left_over = block.split(missing)
+            parts.append(block)
             missing -= block.record_count
-        if len(parts) == 1:
-            return Block(parts[0], ends[0])
-        return Block(b"".join(parts), np.concatenate(ends) if ends else np.empty(0, dtype=np.int64))
+        return join_blocks(parts)
 
 
 def count_records(path: Path, delimiter: str | None) -> int:
@@ -112,12 +134,8 @@ def _find_bytes(data: bytes, byte: int) -> np.ndarray:
     return np.flatnonzero(np.frombuffer(data, dtype=np.uint8) == byte)
 
 
-def _find_line_ends(data: bytes) -> np.ndarray:
-    return _find_bytes(data, _LF) + 1
-
-
 class _CsvRecordEnds:
-    """Finds the ends of the whole CSV records in bytes that begin with a record."""
+    """Finds the ends of the whole CSV records in bytes that begin with a record and have quotes."""
 
     def __init__(self, delimiter: str) -> None:
         self._before_quote = np.frombuffer(f'{delimiter}\n"'.encode(), dtype=np.uint8)
@@ -128,8 +146,6 @@ class _CsvRecordEnds:
         self._record = re.compile(rb"%b(?:%b%b)*\n" % (field, comma, field))
 
     def __call__(self, data: bytes) -> np.ndarray:
-        if b'"' not in data:
-            return _find_line_ends(data)
         quotes = _find_bytes(data, _QUOTE)
         opening = quotes[0::2]
         opening = opening[opening > 0]

@@ -8,6 +8,7 @@ from typing import Any, Sequence
 
 import numpy as np
 
+from batch_inference.jobs.common.arrow import read_numbers
 from batch_inference.jobs.common.binary_formats import BYTE_ORDER_MARK
 from batch_inference.jobs.common.blocks import Block
 from batch_inference.jobs.common.csv_reading import UnreadableRecordError, parse_rows
@@ -68,11 +69,20 @@ class JsonLinesParser:
             field.column.type not in types or not _PLAIN_NAME.fullmatch(field.path) for field in fields
         ):
             return None
+        if len(fields) == 1:
+            lines = _unwrap_numbers(block, fields[0].path)
+            columns = lines and _read_number_lines(
+                arrow, lines, block.record_count, types[fields[0].column.type]
+            )
+            if columns:
+                return columns
+        import pyarrow.json  # most predictions do not need it
+
         try:
-            table = arrow.json.read_json(
+            table = pyarrow.json.read_json(
                 arrow.BufferReader(block.data),
-                read_options=arrow.json.ReadOptions(use_threads=False, block_size=len(block.data) + 1),
-                parse_options=arrow.json.ParseOptions(
+                read_options=pyarrow.json.ReadOptions(use_threads=False, block_size=len(block.data) + 1),
+                parse_options=pyarrow.json.ParseOptions(
                     explicit_schema=arrow.schema(
                         [(field.path, types[field.column.type]) for field in fields]
                     ),
@@ -81,7 +91,7 @@ class JsonLinesParser:
             )
         except (arrow.ArrowInvalid, arrow.ArrowNotImplementedError):
             return None
-        return _select_finite_columns(arrow, table, block, [field.path for field in fields])
+        return _select_finite_columns(table, block.record_count, [field.path for field in fields])
 
     def _guess_template(self, block: Block) -> re.Pattern[bytes] | None:
         """Compile a pattern for flat objects of numbers, with the members in the order of the first prediction."""
@@ -127,17 +137,7 @@ class CsvParser:
         # Arrow reads 0x10 as an integer; nan and inf, which it reads as floats, are found below.
         if self._single_type == "integer" and not self.has_only_number_characters(block):
             return None
-        try:
-            table = arrow.csv.read_csv(
-                arrow.BufferReader(block.data),
-                read_options=arrow.csv.ReadOptions(
-                    column_names=["0"], use_threads=False, block_size=len(block.data) + 1
-                ),
-                convert_options=arrow.csv.ConvertOptions(column_types={"0": types[self._single_type]}),
-            )
-        except arrow.ArrowInvalid:
-            return None
-        return _select_finite_columns(arrow, table, block, ["0"])
+        return _read_number_lines(arrow, block.data, block.record_count, types[self._single_type])
 
     def read_texts(self, block: Block) -> list[list[str]]:
         plain = self.read_float_bytes(block)
@@ -158,7 +158,7 @@ class CsvParser:
 
     def has_only_number_characters(self, block: Block) -> bool:
         """Whether the lines have only characters of numbers: no spaces, quotes or carriage returns."""
-        return not block.data.translate(None, _DIGITS)
+        return _has_only_number_characters(block.data)
 
     def read_float_bytes(self, block: Block) -> list[list[bytes]] | None:
         """Get the lines, unchecked; None unless each prediction is one number."""
@@ -167,14 +167,67 @@ class CsvParser:
         return [block.data.split(b"\n")[:-1]]
 
 
-def _select_finite_columns(arrow: Any, table: Any, block: Block, names: Sequence[str]) -> list[Any] | None:
+def _has_only_number_characters(lines: bytes) -> bool:
+    return not lines.translate(None, _DIGITS)
+
+
+def _unwrap_numbers(block: Block, name: str) -> bytes:
+    """Get the lines of numbers in objects of that one member, if all are written as the first one is; else nothing.
+
+    Arrow parses such lines as CSV in a third of the time that it takes for the objects.
+    """
+    member = rb"(\{[ \t]*\"%b\"[ \t]*:[ \t]*)%b([ \t]*\}[ \t]*\r?\n)" % (name.encode(), _NUMBER)
+    first = re.match(member, block.data)
+    if first is None or not block.data.endswith(first[3]):
+        return b""
+    between = first[3] + first[1]
+    body = block.data[len(first[1]) : -len(first[3])]
+    lines = body.replace(between, b"\n")
+    is_each_replaced = len(body) - len(lines) == (block.record_count - 1) * (len(between) - 1)
+    is_numeric = is_each_replaced and _has_only_number_characters(lines) and _are_json_numbers(lines)
+    return lines if is_numeric else b""
+
+
+def _are_json_numbers(lines: bytes) -> bool:
+    """Whether lines of number characters have no `.5`, `5.`, `05` or `+5`.
+
+    Arrow reads them in CSV; what else is not a number in JSON is not one to Arrow either.
+    """
+    text = np.frombuffer(b"\n%b\n" % lines, dtype=np.uint8)
+    digits = text - ord("0") < 10  # of unsigned bytes
+    if ((text == ord("."))[1:-1] & ~(digits[:-2] & digits[2:])).any():
+        return False
+    if b"+" in lines and (lines.startswith(b"+") or b"\n+" in lines):
+        return False
+    zeros_before_digits = (text == ord("0"))[1:-1] & digits[2:]
+    starts = text == ord("\n")
+    if b"-" in lines:
+        starts[1:] |= starts[:-1] & (text == ord("-"))[1:]
+    return not (starts[:-2] & zeros_before_digits).any()
+
+
+def _read_number_lines(arrow: Any, lines: bytes, count: int, kind: Any) -> list[Any] | None:
+    """Read lines of one number each as an Arrow column; None unless they are `count` finite numbers."""
+    try:
+        table = arrow.csv.read_csv(
+            arrow.BufferReader(lines),
+            read_options=arrow.csv.ReadOptions(
+                column_names=["0"], use_threads=False, block_size=len(lines) + 1
+            ),
+            convert_options=arrow.csv.ConvertOptions(column_types={"0": kind}),
+        )
+    except arrow.ArrowInvalid:
+        return None
+    return _select_finite_columns(table, count, ["0"])
+
+
+def _select_finite_columns(table: Any, count: int, names: Sequence[str]) -> list[Any] | None:
     """Select the columns of the table if they have a finite number for each prediction; else None."""
-    if table.num_rows != block.record_count:
+    if table.num_rows != count:
         return None
     columns = [table.column(name) for name in names]
     for column in columns:
-        # Not to_numpy(), which imports pandas.
-        if column.null_count or not arrow.compute.all(arrow.compute.is_finite(column)).as_py():
+        if column.null_count or not np.isfinite(read_numbers(column)).all():
             return None
     return columns
 

@@ -8,8 +8,9 @@ from typing import IO, Any, Sequence, Union
 
 import numpy as np
 
+from batch_inference.jobs.common.arrow import read_numbers
 from batch_inference.jobs.common.binary_formats import check_predictions_are_text
-from batch_inference.jobs.common.blocks import BLOCK_BYTES, Block, BlockReader, count_records
+from batch_inference.jobs.common.blocks import BLOCK_BYTES, Block, BlockReader, count_records, join_blocks
 from batch_inference.jobs.common.csv_reading import UnreadableRecordError
 from batch_inference.jobs.common.errors import JoinError, PredictionCountError, PredictionError
 from batch_inference.jobs.common.json_reading import dumps
@@ -19,10 +20,11 @@ from batch_inference.jobs.join.json_stream import PREDICTIONS_KEY, NotJsonError,
 from batch_inference.jobs.join.prediction_parsers import CsvParser, JsonLinesParser, extract_fields
 from batch_inference.jobs.join.prediction_path import format_prediction
 
-# Bytes read at a time: about the predictions of a small block of records, so that little is left over.
-READ_BYTES = 512 << 10
+# Bytes read at a time: a part of the predictions of a block of records, so that little is left over.
+READ_BYTES = 256 << 10
 LineParser = Union[JsonLinesParser, CsvParser]
 _WHITE_SPACE = np.frombuffer(b"\n\r\t ", dtype=np.uint8)
+_LF, _SPACE = 10, 32
 
 
 class PredictionBatch:
@@ -103,7 +105,7 @@ class LinePredictionBatch(PredictionBatch):
 
     def read_values(self) -> list[Any]:
         if self._arrow_columns is not None:
-            return [_to_numpy(column) for column in self._arrow_columns]
+            return [read_numbers(column) for column in self._arrow_columns]
         if self._texts is None and self._float_bytes is not None:
             return [np.array(list(map(float, column))) for column in self._float_bytes]
         return super().read_values()
@@ -182,8 +184,7 @@ class LinePredictionReader(PredictionReader):
         kept = _drop_records(block, blank)
         if block.record_count < count:
             return kept
-        more = self._next_block(count - kept.record_count)
-        return Block(kept.data + more.data, np.concatenate((kept.ends, more.ends + len(kept.data))))
+        return join_blocks([kept, self._next_block(count - kept.record_count)])
 
     def build_count_error(self) -> PredictionCountError:
         lines, blanks, first_blank = self._count_lines()
@@ -262,22 +263,13 @@ def format_record_at(path: Path, delimiter: str | None, record_index: int) -> st
     return "nothing"
 
 
-def _to_numpy(column: Any) -> np.ndarray:
-    """An Arrow column of int64 or float64 without nulls. Not its to_numpy(), which imports pandas."""
-    parts = []
-    for chunk in column.chunks:
-        kind = np.int64 if str(chunk.type) == "int64" else np.float64
-        values = np.frombuffer(chunk.buffers()[1], dtype=kind)[chunk.offset : chunk.offset + len(chunk)]
-        parts.append(values.astype(np.float64, copy=False))
-    return np.concatenate(parts) if parts else np.empty(0)
-
-
 def _find_blank_lines(block: Block) -> list[int]:
     """Find the indexes of blank lines."""
-    if not block.record_count:
+    data = np.frombuffer(block.data, dtype=np.uint8)
+    # A blank line begins with a byte that is no greater than a space.
+    if not len(data) or not (data[0] <= _SPACE or ((data[:-1] == _LF) & (data[1:] <= _SPACE)).any()):
         return []
-    starts = np.concatenate(([0], block.ends[:-1]))
-    first = np.frombuffer(block.data, dtype=np.uint8)[starts]
+    first = data[np.concatenate(([0], block.ends[:-1]))]
     candidates = np.flatnonzero(np.isin(first, _WHITE_SPACE)).tolist()
     return [index for index in candidates if not block.get_record(index).strip()]
 

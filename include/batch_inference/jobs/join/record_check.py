@@ -9,7 +9,9 @@ from __future__ import annotations
 import json
 from typing import Any, Collection
 
-from batch_inference.jobs.common.arrow import find_arrow
+import numpy as np
+
+from batch_inference.jobs.common.arrow import find_arrow, read_numbers
 from batch_inference.jobs.common.binary_formats import BYTE_ORDER_MARK
 from batch_inference.jobs.common.csv_reading import create_csv_reader, has_canonical_quotes
 from batch_inference.jobs.common.errors import JoinError
@@ -104,9 +106,8 @@ def _is_sound_to_arrow(records: RecordBlock) -> bool:
     table = records.read_arrow_table(pyarrow, types or {records.columns[0]: pyarrow.string()})
     if table is None:
         return False
-    # Not False, since it is null for a column of nulls.
     return all(
-        pyarrow.compute.all(pyarrow.compute.is_finite(table.column(name))).as_py() is not False
+        np.isfinite(read_numbers(table.column(name))).all()
         for name, kind in types.items()
         if kind == kinds["float"]
     )

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import math
 import re
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 
-from batch_inference.jobs.common.arrow import find_arrow, require_arrow
+from batch_inference.jobs.common.arrow import find_arrow, read_numbers, require_arrow
 from batch_inference.jobs.common.blocks import Block
 from batch_inference.jobs.common.csv_reading import format_csv_lines
 from batch_inference.jobs.common.errors import JoinError
@@ -22,14 +23,15 @@ from batch_inference.jobs.join.prediction_reader import PredictionBatch
 from batch_inference.jobs.join.records import RecordBlock
 
 # Size of a row group in Arrow's memory: large enough for efficient reads, small enough to buffer.
-ROW_GROUP_BYTES = 12 << 20
+ROW_GROUP_BYTES = 8 << 20
+MAX_DICTIONARY_VALUES = 10_000
 _JSON_NUMBER = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?", re.ASCII)
 
 
 class Sink:
     """Writes joined rows to one file; `block_bytes` is the preferred size of a block of records."""
 
-    block_bytes = 4 << 20
+    block_bytes = 2 << 20
 
     def __init__(self, path: Path, spec: JoinSpec) -> None:
         self.path = path
@@ -186,11 +188,16 @@ class JsonLinesSink(BytesSink):
 
 
 class ParquetSink(Sink):
-    """Writes Parquet; strings stay exact, an empty cell is a null."""
+    """Writes Parquet; strings stay exact, an empty cell is a null.
+
+    A thread encodes one row group while the blocks of the next one are prepared.
+    """
 
     def __init__(self, path: Path, spec: JoinSpec) -> None:
         super().__init__(path, spec)
-        pyarrow = self._arrow = require_arrow("join.format is parquet")
+        pyarrow = self._arrow = find_arrow() or require_arrow(
+            "join.format is parquet"
+        )  # which raises the error
         self._types = {
             "string": pyarrow.string(),
             "json": pyarrow.string(),
@@ -202,6 +209,9 @@ class ParquetSink(Sink):
         self._writer: Any = None
         self._waiting: list[Any] = []
         self._waiting_bytes = 0
+        self._thread = ThreadPoolExecutor(1)
+        # The import of pyarrow.parquet takes as long as the first blocks.
+        self._writing: Future[Any] | None = self._thread.submit(require_arrow, "join.format is parquet")
 
     def prepare(self, records: RecordBlock, predictions: PredictionBatch) -> Any:
         table = None
@@ -233,11 +243,23 @@ class ParquetSink(Sink):
         self._waiting.append(prepared)
         self._waiting_bytes += prepared.nbytes
         if self._waiting_bytes >= ROW_GROUP_BYTES:
-            self._write_row_group()
+            self._submit_row_group()
 
     def close(self) -> None:
-        self._write_row_group()
+        with self._thread:
+            self._submit_row_group()
+            self._await_row_group()
         self._writer.close()
+
+    def _submit_row_group(self) -> None:
+        self._await_row_group()
+        self._writing = self._thread.submit(self._write_row_group, self._waiting)
+        self._waiting, self._waiting_bytes = [], 0
+
+    def _await_row_group(self) -> None:
+        writing, self._writing = self._writing, None
+        if writing is not None:
+            writing.result()
 
     def _build_cell_table(self, records: RecordBlock) -> Any:
         kinds = {column.name: column.type for column in self.spec.columns}
@@ -260,22 +282,24 @@ class ParquetSink(Sink):
             values = [convert(cell) if cell and cell.strip() else None for cell in cells]
         return self._arrow.array(values, self._types[kind])
 
-    def _write_row_group(self) -> None:
+    def _write_row_group(self, tables: Sequence[Any]) -> None:
+        table = self._arrow.concat_tables(tables) if tables else self._schema.empty_table()
         if self._writer is None:
-            first = self._waiting[0] if self._waiting else self._schema.empty_table()
             self._writer = self._arrow.parquet.ParquetWriter(
-                self.path, self._schema, use_dictionary=_find_repetitive_columns(first), compression="snappy"
+                self.path, self._schema, use_dictionary=_find_repetitive_columns(table), compression="snappy"
             )
-        if self._waiting:
-            table = self._arrow.concat_tables(self._waiting)
+        if tables:
             self._writer.write_table(table, row_group_size=max(1, table.num_rows))
-        self._waiting, self._waiting_bytes = [], 0
 
 
 def create_number_appender(delimiter: bytes) -> NumberAppender | None:
     """Create a NumberAppender, or None if pyarrow is missing or too old."""
     arrow = find_arrow()
-    has_join = arrow and hasattr(arrow.compute, "binary_join_element_wise")
+    if arrow is None:
+        return None
+    import pyarrow.compute  # its import takes long, and nothing else needs it
+
+    has_join = hasattr(pyarrow.compute, "binary_join_element_wise")
     return NumberAppender(arrow, delimiter) if has_join else None
 
 
@@ -341,8 +365,15 @@ def _encode_number(cell: str) -> str:
 
 def _find_repetitive_columns(table: Any) -> list[str]:
     """Find the columns worth a dictionary; for others encoding takes three times as long and the file is larger."""
-    most = min(10_000, max(1, table.num_rows) // 4)
-    return [name for name in table.column_names if len(table.column(name).unique()) < most]
+    first = table.slice(0, 4 * MAX_DICTIONARY_VALUES)
+    return [name for name in first.column_names if _count_values(first.column(name)) < len(first) // 4]
+
+
+def _count_values(column: Any) -> int:
+    """Count the distinct values of a column, with null as one."""
+    if str(column.type) == "string":
+        return len(set(column.to_pylist()))
+    return len(np.unique(read_numbers(column)))
 
 
 SINKS: dict[str, type[Sink]] = {"csv": CsvSink, "jsonlines": JsonLinesSink, "parquet": ParquetSink}

@@ -9,11 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pandas
+import pyarrow
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from batch_inference.jobs.common.blocks import Block
+from batch_inference.jobs.common.csv_reading import UnreadableRecordError
 from batch_inference.jobs.common.errors import (
     ConfigError,
     EchoError,
@@ -25,6 +28,7 @@ from batch_inference.jobs.config.join_spec import JoinSpec, ShardFiles
 from batch_inference.jobs.join import json_stream
 from batch_inference.jobs.join.aligned_join import join_shards
 from batch_inference.jobs.join.detect import detect_prediction_format
+from batch_inference.jobs.join.prediction_parsers import CsvParser, JsonLinesParser
 from batch_inference.jobs.join.statistics import PredictionStatistics
 
 RECORDS = "a,1\nb,2\nc,3\n"
@@ -280,3 +284,48 @@ def test_documents_come_out_whole_however_the_file_is_read(
         patch.setattr(json_stream, "READ_BYTES", size)
         found = [float(answer) for answer in json_stream.iter_predictions(file)]
     assert found == [score for batch in batches for score in batch]
+
+
+ODD_NUMBERS = ["01", "-01", ".5", "-.5", "5.", "5.e3", "1E+05", "-0", "+1", "1e", "-", "", "1e999", "nan"]
+NUMBERS = st.one_of(st.floats().map(repr), st.integers().map(str), st.sampled_from(ODD_NUMBERS))
+OBJECTS = ['{"score": %s}', '{"score":%s}', ' { "score" : %s } ', '{"score": %s', "%s}", '{"other": %s}']
+LINES = st.sampled_from([*OBJECTS, "%s", '"%s"', "0x%s"])
+
+
+@settings(max_examples=600)
+@given(
+    shape=LINES,
+    numbers=st.lists(NUMBERS, min_size=1, max_size=5),
+    others=st.lists(st.tuples(LINES, NUMBERS, st.integers(0, 5)), max_size=2),
+    line_end=st.sampled_from(["\n", "\r\n", "\n\n"]),
+    kind=st.sampled_from(["float", "integer"]),
+    form=st.sampled_from(["jsonlines", "csv"]),
+)
+def test_columns_read_by_arrow_are_those_of_the_exact_parser(
+    shape: str, numbers: list[str], others: list[tuple[str, str, int]], line_end: str, kind: str, form: str
+) -> None:
+    """Lines of one shape, and a few of other shapes among them: Arrow gives the same numbers, or leaves them alone."""
+    lines = [shape % number for number in numbers]
+    for other, number, place in others:
+        lines.insert(place, other % number)
+    block = Block("".join(line + line_end for line in lines).encode())
+    path = "score" if form == "jsonlines" else "0"
+    predictions = {"format": form, "fields": {path: "score"}, "types": {"score": kind}}
+    spec = JoinSpec.from_dict({"columns": [], "predictions": predictions})
+    parser = JsonLinesParser if form == "jsonlines" else CsvParser
+    columns = parser(spec).read_arrow_columns(block, pyarrow)
+    if columns is None:
+        return
+    try:
+        (texts,) = parser(spec).read_texts(block)
+    except UnreadableRecordError as error:
+        raise AssertionError(f"Arrow reads {columns} of {block.data!r}") from error
+    assert columns[0].to_pylist() == [int(text) if kind == "integer" else float(text) for text in texts]
+
+
+def test_arrow_reads_the_usual_predictions() -> None:
+    """Else the test above would say nothing."""
+    block = Block(b'{"score": 0.25}\r\n{"score": -3e-05}\r\n')
+    spec = JoinSpec.from_dict({"columns": [], "predictions": {"fields": {"score": "score"}}})
+    (column,) = JsonLinesParser(spec).read_arrow_columns(block, pyarrow) or []
+    assert column.to_pylist() == [0.25, -3e-05]
