@@ -12,7 +12,6 @@ GOOD = {
     "plan": "success",
     "transform": "success",
     "publish": "success",
-    "report": "success",
     "clean_up": "running",
 }
 
@@ -37,7 +36,7 @@ def test_a_held_run_says_so_and_one_that_failed_before_its_checks_says_what_fail
 
 
 @pytest.mark.parametrize("state", ["failed", "upstream_failed"])
-@pytest.mark.parametrize("task", ["plan", "transform", "checks", "publish", "report"])
+@pytest.mark.parametrize("task", ["plan", "transform", "checks", "publish"])
 def test_a_failed_task_fails_the_run_and_is_named(task: str, state: str) -> None:
     """Also when the publishing itself went well."""
     with pytest.raises(RunFailedError, match=f"{task} is {state}"):
@@ -53,7 +52,7 @@ def test_a_run_that_published_nothing_fails(state: str | None) -> None:
 
 def test_a_run_that_was_meant_to_publish_nothing_is_good() -> None:
     """An empty night, and a dry run."""
-    check_run_state({**GOOD, "publish": "skipped", "report": "skipped"}, is_skip_intended=True)
+    check_run_state({**GOOD, "publish": "skipped"}, is_skip_intended=True)
 
 
 RUN = plan()
