@@ -8,17 +8,18 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from airflow.sdk.exceptions import AirflowFailException
+from airflow.sdk.exceptions import AirflowFailException, DownstreamTasksSkipped
 
 from batch_inference.aws.s3 import Storage
 from batch_inference.common.errors import HandoffError
 from batch_inference.config import pipeline_files
 from batch_inference.config.pipeline import Pipeline
 from batch_inference.dag import scoring_dag
-from batch_inference.dag.task_functions import no_retry
+from batch_inference.dag.task_functions import SkipDownstream, no_retry
 from batch_inference.dag.tasks import checks, collect_shards, join_group, plan, publish, report
 from batch_inference.planning.plan import PIPELINE_KEY, REQUESTS_KEY
 from batch_inference.run import handoffs, task_ids
+from sagemaker_jobs.sensors import ProcessingJobSensor
 from tests.integration.plan_builder import build_plan
 from tests.integration.staged_runs import FakeTaskInstance, Pipelines, Run, deployed, document, published
 from tests.unit.builders import WITHOUT_PREPROCESS, example, pipeline
@@ -143,6 +144,31 @@ def test_all_that_follows_a_plan_is_done_as_it_was_planned(deployed: Pipelines, 
     assert list(frame.columns) == ["id", "sex", "age", "churn"]
     assert [gate["outcome"] for gate in manifest["checks"]["gates"]] == ["passed"]
     assert manifest["code_digest"] == run.xcoms[task_ids.PLAN, "return_value"]["code_digest"]
+
+
+def test_the_wait_for_preprocess_hands_on_the_job_its_counts_and_the_groups(
+    deployed: Pipelines, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`join` is mapped over the return value; a retry gives the same; without a record all that follows is skipped."""
+    run.task(task_ids.PLAN, plan.plan_run)
+    run.prepare()
+    result = run.xcoms.pop(handoffs.PREPROCESS_JOB)
+    monkeypatch.setattr(ProcessingJobSensor, "on_completed", lambda *_: result)
+    dag = scoring_dag.build_scoring_dag("churn")
+    task: Any = dag.get_task(task_ids.AWAIT_PREPROCESS)
+    context = {"ti": FakeTaskInstance(run, task_ids.AWAIT_PREPROCESS), "task": task, "dag": dag}
+    groups = task.on_completed(context, None)
+    assert [(group["first"], group["last"]) for group in groups] == [(0, 0)]
+    assert run.xcoms[handoffs.PREPROCESS_JOB] == result
+    assert run.xcoms[handoffs.SHARD_STATS]["records_out"] == 20
+    assert task.on_completed(context, None) == groups
+    empty = SkipDownstream([], "no record")
+    monkeypatch.setattr(collect_shards, "collect_shards", lambda *_, **__: empty)
+    with pytest.raises(DownstreamTasksSkipped) as caught:
+        task.on_completed(context, None)
+    skipped = {task_ids.TRANSFORM, task_ids.AWAIT_TRANSFORM, task_ids.JOIN, task_ids.CHECKS, task_ids.PUBLISH}
+    assert set(caught.value.tasks) == skipped
+    assert run.xcoms[task_ids.AWAIT_PREPROCESS, "return_value"] == []
 
 
 def test_the_wait_for_a_job_asks_where_the_job_was_planned(deployed: Pipelines, run: Run) -> None:
