@@ -130,6 +130,10 @@ bench-preprocess: $(INSTALLED) ## the preprocess job against polars and pandas, 
 bench-parse: $(INSTALLED) ## parsing a DAG file of 1, 200 and 1,000 pipelines: import, time and memory [PIPELINES="1 1000"]
 	@$(PY) -m tools.benchmarks.parse $(PIPELINES)
 
+.PHONY: bench-overhead
+bench-overhead: $(INSTALLED) ## a run's time beside its jobs, against the provider's stock operators, task by task [ARGS="--runs 5"]
+	@$(PY) -m tools.benchmarks.overhead $(ARGS)
+
 .PHONY: bench-join
 bench-join: $(INSTALLED) ## the join against polars, duckdb and pyarrow: make bench-join [ROWS="1000000 10000000 50000000"] [ARGS="--repeats 5"]
 	@$(PY) -m venv .local/venvs/bench-join && .local/venvs/bench-join/bin/pip install -q polars duckdb pyarrow pandas numpy

@@ -1,12 +1,12 @@
 """Reads pipelines, runs and tasks from Airflow's database, with a few bounded queries for each page.
 
-The figures of a finished run are in the XCom of its `report` task, so a list of runs reads no object in S3.
+The figures of a finished run are in the XCom of its `clean_up` task, so a list of runs reads no object in S3.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -174,18 +174,21 @@ def read_xcoms(
     return {(task, key): _parse_xcom_value(value) for task, key, value in found if (task, key) in pairs}
 
 
-def read_mapped_results(session: Session, run: Run, task_ids: Collection[str]) -> dict[str, dict[int, Any]]:
-    """Return values of these tasks' instances in a run, by task id and map index; -1 for an unmapped task."""
+def read_mapped_results(
+    session: Session, run: Run, task_keys: Mapping[str, str]
+) -> dict[str, dict[int, Any]]:
+    """XComs of these tasks' instances in a run, one key for each task, by task id and map index; -1 if unmapped."""
     found = session.execute(
-        _select_current_xcoms(XComModel.task_id, XComModel.map_index).where(
+        _select_current_xcoms(XComModel.task_id, XComModel.key, XComModel.map_index).where(
             XComModel.dag_run_id == run.dag_run_id,
-            XComModel.task_id.in_(task_ids),
-            XComModel.key == "return_value",
+            XComModel.task_id.in_(task_keys),
+            XComModel.key.in_(set(task_keys.values())),
         )
     )
     returned: dict[str, dict[int, Any]] = {}
-    for task_id, index, value in found:
-        returned.setdefault(task_id, {})[index] = _parse_xcom_value(value)
+    for task_id, key, index, value in found:
+        if key == task_keys[task_id]:
+            returned.setdefault(task_id, {})[index] = _parse_xcom_value(value)
     return returned
 
 

@@ -20,18 +20,18 @@ from batch_inference.config.pipeline_files import load_pipeline_by_name
 from batch_inference.reporting.live import build_live_report
 from batch_inference.reporting.summary import parse_summary
 from batch_inference.run import task_ids
+from batch_inference.run.handoffs import SHARD_STATS
 from batch_runs.airflow_state import Run, read_xcoms
 from batch_runs.jobs import READ_ERRORS, load_jobs
 
 log = logging.getLogger(__name__)
 
 RETURN_VALUE = "return_value"
-SHARD_STATS = (task_ids.COLLECT_SHARDS, "shard_stats")
 WANTED_XCOMS = [
     (task_ids.PLAN, RETURN_VALUE),
     SHARD_STATS,
     (task_ids.PUBLISH, RETURN_VALUE),
-    (task_ids.REPORT, RETURN_VALUE),
+    (task_ids.CLEAN_UP, RETURN_VALUE),
 ]
 REPORT_CACHE_SIZE = 16
 #: A report has a few rows and some hundred figures for each column, and report.html also has plotly.js; a larger object
@@ -51,7 +51,7 @@ class Figures:
 def load_figures(session: Session, run: Run) -> Figures:
     """The figures of a run in any state."""
     found = read_xcoms(session, run, WANTED_XCOMS)
-    report_result = found.get((task_ids.REPORT, RETURN_VALUE))
+    report_result = found.get((task_ids.CLEAN_UP, RETURN_VALUE))
     if not isinstance(report_result, Mapping) or "report_json" not in report_result:
         problems: list[str] = []
         figures = _build_live_figures(session, found, run, problems)
@@ -73,7 +73,7 @@ def load_figures(session: Session, run: Run) -> Figures:
 
 def read_report_html(run: Run, session: Session) -> bytes | None:
     """The content of report.html in S3; None if the run has none."""
-    wanted = (task_ids.REPORT, RETURN_VALUE)
+    wanted = (task_ids.CLEAN_UP, RETURN_VALUE)
     report_result = read_xcoms(session, run, [wanted]).get(wanted)
     if not isinstance(report_result, Mapping) or "report_html" not in report_result:
         return None
@@ -136,6 +136,6 @@ def _build_live_figures(
         jobs=load_jobs(session, run, problems),
         shard_stats=readable.get(SHARD_STATS),
         publish_result=readable.get((task_ids.PUBLISH, RETURN_VALUE)),
-        report_summary=parse_summary(readable.get((task_ids.REPORT, RETURN_VALUE))),
+        report_summary=parse_summary(readable.get((task_ids.CLEAN_UP, RETURN_VALUE))),
         as_of=time.time(),
     )

@@ -20,7 +20,7 @@ from sqlalchemy.orm import Session
 
 from batch_inference.common.errors import PipelineError
 from batch_inference.config.pipeline_files import load_pipeline_by_name
-from batch_inference.run import task_ids
+from batch_inference.run import handoffs, task_ids
 from batch_runs.airflow_state import Run, read_mapped_results
 from sagemaker_jobs.aws import get_client
 from sagemaker_jobs.job.describe import Job
@@ -41,16 +41,19 @@ FAST_FAIL_CONFIG = Config(connect_timeout=2, read_timeout=5, retries={"total_max
 
 @dataclass(frozen=True, slots=True)
 class JobTasks:
-    """A stage, the task that submits its jobs, the task that waits for them, and their kind."""
+    """A stage, the task that submits its jobs, the task that waits for them, the key of its results, and their kind."""
 
     stage: str
     submit_task: str
     wait_task: str
     kind: JobKind
+    result_key: str = handoffs.RETURN_VALUE
 
 
 JOB_TASKS = (
-    JobTasks("preprocess", task_ids.PREPROCESS, task_ids.AWAIT_PREPROCESS, PROCESSING),
+    JobTasks(
+        "preprocess", task_ids.PREPROCESS, task_ids.AWAIT_PREPROCESS, PROCESSING, handoffs.PREPROCESS_JOB[1]
+    ),
     JobTasks("transform", task_ids.TRANSFORM_CANARY, task_ids.AWAIT_CANARY, TRANSFORM),
     JobTasks("transform", task_ids.TRANSFORM, task_ids.AWAIT_TRANSFORM, TRANSFORM),
     JobTasks("join", task_ids.JOIN_JOB, task_ids.AWAIT_JOIN_JOB, PROCESSING),
@@ -63,8 +66,9 @@ RESULT_KEYS = {"job_name", "status", "instance_type", "instance_count", "created
 
 def load_jobs(session: Session, run: Run, problems: list[str]) -> dict[str, list[Mapping[str, Any]]]:
     """The jobs by stage, without stages that have none; adds a sentence to `problems` for each failure."""
-    tasks = {task for step in JOB_TASKS for task in (step.submit_task, step.wait_task)}
-    found = read_mapped_results(session, run, {*tasks, task_ids.WRITE_MANIFESTS})
+    keys = {step.submit_task: handoffs.RETURN_VALUE for step in JOB_TASKS}
+    keys |= {step.wait_task: step.result_key for step in JOB_TASKS}
+    found = read_mapped_results(session, run, {**keys, task_ids.WRITE_MANIFESTS: handoffs.RETURN_VALUE})
     listed = found.get(task_ids.WRITE_MANIFESTS, {}).get(-1)
     # A new plan may have fewer jobs; return values of the surplus instances stay in the database.
     instances = len(listed) if isinstance(listed, list) else None

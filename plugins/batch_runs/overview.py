@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from batch_inference.reporting.charts.trends import compute_rejected_share
 from batch_inference.reporting.summary import parse_summary
-from batch_inference.run.task_ids import REPORT
+from batch_inference.run.task_ids import CLEAN_UP
 from batch_runs.airflow_state import PipelineDag, Run, list_runs, read_results
 
 #: Number of runs in a sparkline and in the plots of a pipeline.
@@ -44,8 +44,8 @@ class PipelineRow:
 
 def build_run_rows(session: Session, dag_runs: Sequence[Run]) -> list[RunRow]:
     """The runs with their summaries."""
-    report_results = read_results(session, dag_runs, REPORT)
-    return [RunRow(run=run, summary=parse_summary(report_results.get(run.run_id))) for run in dag_runs]
+    results = read_results(session, dag_runs, CLEAN_UP)
+    return [RunRow(run=run, summary=parse_summary(results.get(run.run_id))) for run in dag_runs]
 
 
 def build_pipeline_row(session: Session, dag: PipelineDag) -> PipelineRow:

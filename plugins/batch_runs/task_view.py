@@ -46,8 +46,10 @@ def _describe_output(report: Report) -> list[str]:
 _OUTCOMES: Mapping[str, Callable[[Report], list[str]]] = {
     task_ids.PLAN: lambda report: list(report["sentences"]),
     task_ids.PREPROCESS: _describe_job_of_stage("preprocess"),
-    task_ids.AWAIT_PREPROCESS: _describe_job_of_stage("preprocess"),
-    task_ids.COLLECT_SHARDS: _describe_shards,
+    task_ids.AWAIT_PREPROCESS: lambda report: [
+        *_describe_job_of_stage("preprocess")(report),
+        *_describe_shards(report),
+    ],
     task_ids.TRANSFORM: _describe_job_of_stage("transform"),
     task_ids.AWAIT_TRANSFORM: _describe_job_of_stage("transform"),
     task_ids.PUBLISH: _describe_output,

@@ -51,7 +51,8 @@ class SageMakerJobTrigger(BaseTrigger):
     :param deadline: epoch seconds at which the wait must end; None for no deadline.
     :param output_uri: the transform's output prefix; with ``object_count`` its progress is logged.
     :param object_count: number of input objects.
-    :param first_poll_seconds: pause before the first poll.
+    :param first_poll_seconds: pause between the deferral and the first poll.
+    :param deferred_at: epoch seconds of the deferral; by default, when the task makes this trigger.
     :param max_poll_seconds: the longest pause; a job is described at most once in this time.
     """
 
@@ -66,6 +67,7 @@ class SageMakerJobTrigger(BaseTrigger):
         output_uri: str | None = None,
         object_count: int | None = None,
         first_poll_seconds: float = 2,
+        deferred_at: float | None = None,
         max_poll_seconds: float = 30,
         aws_conn_id: str | None = "aws_default",
         region_name: str | None = None,
@@ -81,6 +83,7 @@ class SageMakerJobTrigger(BaseTrigger):
         self.output_uri = output_uri
         self.object_count = object_count
         self.first_poll_seconds = first_poll_seconds
+        self.deferred_at = time.time() if deferred_at is None else deferred_at
         self.max_poll_seconds = max_poll_seconds
         self.aws_conn_id = aws_conn_id
         self.region_name = region_name
@@ -159,8 +162,10 @@ class SageMakerJobTrigger(BaseTrigger):
         """Poll until the job has ended or a limit is reached; the event's status and message."""
         pause = self.first_poll_seconds
         failures = 0
-        # The task has just described the job, and an early event costs a try (see `JobWaitMixin`).
-        await asyncio.sleep(self._jittered(pause))
+        # The task has described the job just before, and an early event costs a try (see `JobWaitMixin`). The time that
+        # a triggerer took to begin counts; its clock may be behind.
+        waited = max(0.0, time.time() - self.deferred_at)
+        await asyncio.sleep(self._jittered(max(0.0, pause - waited)))
         while True:
             try:
                 ended = await self._describe_if_due(poller, kind)

@@ -24,13 +24,11 @@ OUTPUT = "s3://batch-inference-sample/endings/"
 AFTER_PLAN = [
     "preprocess",
     "await_preprocess",
-    "collect_shards",
     "transform",
     "await_transform",
     "join",
     "checks",
     "publish",
-    "report",
 ]
 
 

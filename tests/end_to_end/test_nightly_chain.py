@@ -168,7 +168,7 @@ def test_every_input_row_is_published_or_rejected_exactly_once(
     """The published rows and the rejects together are the input, counted as multisets of whole rows."""
     run_id = first_run[0]
     rows, manifest = published
-    facts = deployment.xcom(BY_HAND, run_id, "collect_shards", "shard_stats")
+    facts = deployment.xcom(BY_HAND, run_id, "await_preprocess", "shard_stats")
     prefix = deployment.xcom(BY_HAND, run_id, "plan")["run_prefix"]
     objects = deployment.objects(f"{prefix}{facts['preprocess_job']}/")
     rejected = [
@@ -231,7 +231,7 @@ def test_an_odd_key_is_text_and_stays_text(deployment: Deployment, first_run: tu
     prefix = deployment.xcom(BY_HAND, run_id, "plan")["run_prefix"]
     listed = json.loads(deployment.objects(prefix)["input.manifest"])
     assert ODD_NAME in listed
-    wrote = deployment.xcom(BY_HAND, run_id, "await_preprocess")["job_name"]
+    wrote = deployment.xcom(BY_HAND, run_id, "await_preprocess", "job")["job_name"]
     accounts = [
         content.decode()
         for key, content in deployment.objects(prefix).items()
@@ -360,7 +360,7 @@ def test_a_large_run_is_joined_by_a_job(
     assert [job["instance_count"] for job in transforms] == [4, 2]
     job = deployment.xcom(LARGE, run_id, "await_join_job")
     assert job["instance_count"] == 2
-    shards = deployment.xcom(LARGE, run_id, "collect_shards", "shard_stats")["count"]
+    shards = deployment.xcom(LARGE, run_id, "await_preprocess", "shard_stats")["count"]
     assert len(manifest["files"]) == shards
     report = json.loads(
         deployment.objects(deployment.xcom(LARGE, run_id, "plan")["run_prefix"])["report.json"]

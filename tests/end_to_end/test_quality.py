@@ -12,7 +12,7 @@ pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(1200)]
 
 DAG = "abalone_gates"
 OUTPUT = "s3://batch-inference-sample/gates/"
-BEFORE_CHECKS = ["preprocess", "await_preprocess", "collect_shards", "transform", "await_transform", "join"]
+BEFORE_CHECKS = ["preprocess", "await_preprocess", "transform", "await_transform", "join"]
 
 
 @pytest.fixture(scope="module")

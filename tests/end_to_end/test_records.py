@@ -234,7 +234,7 @@ def test_large_and_small_objects_and_parquet_are_published_whole(
     assert set(deployment.objects(SHARED)) == {*files, *replaced, "_manifest.json", "_SUCCESS"}
     winner = manifest["pipeline"]
     assert deployment.xcom(winner, run_id, "await_transform")["instance_count"] == 2
-    small = deployment.xcom("records_small", shared[0]["records_small"][0], "collect_shards", "shard_stats")
+    small = deployment.xcom("records_small", shared[0]["records_small"][0], "await_preprocess", "shard_stats")
     assert (small["records_in"], small["records_out"]) == (6_000, 6_000)
     assert small["count"] < 100, "two thousand objects became few shards"
 

@@ -66,7 +66,7 @@ STALLS = (
     Stall("plan", "s3_hold", "PutObject", "writes the plan", "/work/{name}/*/plan.json"),
     Stall("preprocess", "hold", "CreateProcessingJob", "submits the job"),
     Stall(
-        "collect_shards",
+        "await_preprocess",
         "s3_hold",
         "GetObject",
         "reads the manifests of the shards",
@@ -78,7 +78,7 @@ STALLS = (
     Stall("publish", "s3_hold", "CopyObject", "copies a part", "/output/{name}/part-"),
     Stall("publish", "s3_hold", "PutObject", "commits", "/output/{name}/_manifest.json"),
     Stall("publish", "s3_hold", "PutObject", "writes `_SUCCESS`", "/output/{name}/_SUCCESS"),
-    Stall("report", "s3_hold", "PutObject", "writes the report", "/work/{name}/*/report.json"),
+    Stall("clean_up", "s3_hold", "PutObject", "writes the report", "/work/{name}/*/report.json"),
     Stall("clean_up", "hold", "DeleteModel", "deletes the model"),
 )
 

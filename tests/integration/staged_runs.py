@@ -26,7 +26,7 @@ from batch_inference.jobs.common.container import Container
 from batch_inference.jobs.config.preprocess_config import parse_config
 from batch_inference.jobs.preprocess.preprocess_job import preprocess
 from batch_inference.requests.sagemaker import list_manifest_uris
-from batch_inference.run import scored_run, task_ids
+from batch_inference.run import handoffs, scored_run, task_ids
 from sagemaker_jobs.job.output_files import write_output_listing
 
 ROLE = "arn:aws:iam::123456789012:role/scoring"
@@ -166,11 +166,11 @@ class Run:
         self.task(task_ids.PLAN, plan.plan_run)
         if not self.skipped:
             self.prepare()
-            self.task(task_ids.COLLECT_SHARDS, collect_shards.collect_shards)
+            self.collect_shards()
             self.transform()
             joined = [
                 self.task(task_ids.JOIN, join_group.join_group, group=group)
-                for group in self.xcoms[task_ids.COLLECT_SHARDS, "return_value"]
+                for group in self.xcoms[task_ids.AWAIT_PREPROCESS, "return_value"]
             ]
         elif self.skipped == task_ids.CHECKS:
             joined = []
@@ -178,7 +178,7 @@ class Run:
             return {}
         self.task(task_ids.CHECKS, checks.run_checks, joined=joined)
         done: dict[str, Any] = self.task(task_ids.PUBLISH, publish.publish)
-        return self.task(task_ids.REPORT, report.write_report) if with_report else done
+        return self.task(task_ids.CLEAN_UP, report.write_report) if with_report else done
 
     def prepare(self) -> None:
         """What the processing job does: its own code, on one host."""
@@ -193,7 +193,11 @@ class Run:
         for path in container.output_dir.rglob("*"):
             if path.is_file():
                 storage.upload(path, f"{root}{path.relative_to(container.output_dir).as_posix()}")
-        self.xcoms[task_ids.AWAIT_PREPROCESS, "return_value"] = self.build_job_result("preprocess", root)
+        self.xcoms[handoffs.PREPROCESS_JOB] = self.build_job_result("preprocess", root)
+
+    def collect_shards(self) -> Any:
+        """What `await_preprocess` does when the job has ended; the groups of shards."""
+        return self.task(task_ids.AWAIT_PREPROCESS, collect_shards.collect_shards)
 
     def transform(self) -> None:
         """What the transform job does: an object of answers for each object of features."""

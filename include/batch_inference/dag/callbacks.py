@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from airflow.sdk import BaseNotifier
@@ -12,6 +12,7 @@ from airflow.sdk import BaseNotifier
 from batch_inference.common.errors import PipelineError
 from batch_inference.config.pipeline import Pipeline
 from batch_inference.config.sections.notifications import Notifier, NotifySection, describe_exceeded_limits
+from batch_inference.reporting.summary import parse_summary
 
 log = logging.getLogger(__name__)
 
@@ -22,7 +23,7 @@ def build_failure_callbacks(pipeline: Pipeline) -> list[Callable[[Any], None]]:
 
 
 def build_report_callback(pipeline: Pipeline) -> Callable[[Any], None] | None:
-    """The success callback of `report`, which notifies of exceeded limits; None when the pipeline has none.
+    """The success callback of `clean_up`, which notifies of exceeded limits; None when the pipeline has none.
 
     A notifier's templates have the sentence about the exceeded limit as `{{ exceeded }}`. Raises PipelineError for a
     notifier that cannot be built.
@@ -34,15 +35,15 @@ def build_report_callback(pipeline: Pipeline) -> Callable[[Any], None] | None:
         build_notifiers(pipeline, limit.notifiers if limit else (), f"{setting}.notifiers")
 
     def notify_if_exceeded(context: Any) -> None:
-        summary = context["ti"].xcom_pull(task_ids=context["ti"].task_id)
-        if summary is not None:  # None: the task was marked success by hand
+        summary = parse_summary(context["ti"].xcom_pull(task_ids=context["ti"].task_id))
+        if summary is not None:  # None: nothing was published, or the task was marked success by hand
             notify_of_exceeded_limits(pipeline, notify, summary, context)
 
     return notify_if_exceeded
 
 
 def notify_of_exceeded_limits(
-    pipeline: Pipeline, notify: NotifySection, summary: dict[str, Any], context: Any
+    pipeline: Pipeline, notify: NotifySection, summary: Mapping[str, Any], context: Any
 ) -> None:
     """Call the notifiers whose limit is exceeded. When a notifier fails, Airflow logs it and the others are called."""
     for sentence, limit in describe_exceeded_limits(notify, summary):

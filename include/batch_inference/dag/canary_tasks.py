@@ -19,11 +19,11 @@ from batch_inference.run import handoffs, task_ids
 
 
 class CanaryJobOperator(PlannedTransformJobOperator):
-    """Submits the transform of the canary shard; skipped when `collect_shards` chose none."""
+    """Submits the transform of the canary shard; skipped when `await_preprocess` chose none."""
 
     def execute(self, context: Context) -> Any:
         """Submit it, or skip."""
-        facts = no_retry(handoffs.pull)(context["ti"], task_ids.COLLECT_SHARDS, "shard_stats")
+        facts = no_retry(handoffs.pull)(context["ti"], *handoffs.SHARD_STATS)
         if not facts["canary"]:
             reason = "this model was measured before, or there is only one shard"
             raise AirflowSkipException(f"nothing to calibrate: {reason}")

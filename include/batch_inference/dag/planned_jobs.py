@@ -9,7 +9,7 @@ from airflow.sdk import XComArg
 from airflow.sdk.bases.operator import BaseOperatorMeta
 
 from batch_inference.config.pipeline import Pipeline
-from batch_inference.dag.task_functions import no_retry
+from batch_inference.dag.task_functions import SkipDownstreamMixin, import_on_call, no_retry
 from batch_inference.dag.templates import (
     template_earlier_job_names,
     template_job_name,
@@ -18,6 +18,7 @@ from batch_inference.dag.templates import (
 )
 from batch_inference.requests.sagemaker import build_config, build_requests
 from batch_inference.run import task_ids
+from batch_inference.run.handoffs import PREPROCESS_JOB
 from sagemaker_jobs.kinds import PROCESSING, TRANSFORM
 from sagemaker_jobs.operators import ProcessingJobOperator, TransformJobOperator
 from sagemaker_jobs.sensors import ProcessingJobSensor, TransformJobSensor
@@ -25,6 +26,8 @@ from sagemaker_jobs.sensors import ProcessingJobSensor, TransformJobSensor
 if TYPE_CHECKING:
     import jinja2
     from airflow.sdk import Context
+
+    from sagemaker_jobs.job.describe import Job
 
 
 class PlannedJobMixin(metaclass=BaseOperatorMeta):
@@ -44,7 +47,7 @@ class PlannedJobMixin(metaclass=BaseOperatorMeta):
     def __init__(
         self, *, pipeline: Pipeline, stage: str = "", values: Mapping[str, str] | None = None, **kwargs: Any
     ) -> None:
-        self.shape, self.stage = pipeline.dag_shape, stage
+        self.pipeline, self.shape, self.stage = pipeline.name, pipeline.dag_shape, stage
         if stage:
             names = {"base_name": template_job_name(stage), "model_name": template_job_name("model")}
             self.values = {**names, **(values or {})}
@@ -80,6 +83,21 @@ class PlannedProcessingJobSensor(PlannedJobMixin, ProcessingJobSensor):
     """Wait for the processing job that was planned."""
 
 
+class PreprocessJobSensor(PlannedProcessingJobSensor, SkipDownstreamMixin):
+    """Wait for the job of `preprocess`, and collect its shards; a retry finds the job ended and collects them again.
+
+    The finished job is the XCom `job`, its counts are `shard_stats`. The return value are the groups of shards, which
+    `join` is mapped over: Airflow maps over return values only.
+    """
+
+    def on_completed(self, context: Context, job: Job) -> Any:
+        """The groups of shards, see `collect_shards`."""
+        collect_shards = no_retry(import_on_call("batch_inference.dag.tasks.collect_shards:collect_shards"))
+        ti: Any = context["ti"]
+        ti.xcom_push(key=PREPROCESS_JOB[1], value=super().on_completed(context, job))
+        return self.skip_if_requested(context, collect_shards(self.pipeline, ti=ti, shape=self.shape))
+
+
 class PlannedTransformJobSensor(PlannedJobMixin, TransformJobSensor):
     """Wait for the transform job that was planned."""
 
@@ -92,6 +110,7 @@ def add_job(
     values: Mapping[str, Any],
     *,
     operator_class: Any = None,
+    sensor_class: Any = None,
     instance_types: str | None = None,
     is_mapped: bool = False,
     continuation: Any = None,
@@ -101,6 +120,7 @@ def add_job(
 
     :param values: see ``PlannedJobMixin``; the instance count is the planned one by default.
     :param operator_class: class of the submitting task, by default the one for the stage.
+    :param sensor_class: the same of the waiting task.
     :param instance_types: template of the types to try, by default the planned ones.
     :param is_mapped: whether there is a pair of tasks for each mapped job.
     """
@@ -124,7 +144,7 @@ def add_job(
         **build_pool_args(pipeline, waits=False),
         **operator_args,
     )
-    wait_task = sensor(
+    wait_task = (sensor_class or sensor)(
         task_id=wait_task_id,
         job_name=template_submitted_job_name(task_id, kind, is_mapped=is_mapped),
         spec=XComArg(submit_task, key="spec"),

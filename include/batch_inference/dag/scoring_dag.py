@@ -1,15 +1,13 @@
 """Builds the DAG of a pipeline.
 
-plan ─▶ preprocess ─▶ await_preprocess ─▶ collect_shards ─▶ transform ─▶ await_transform
-        Processing    deferrable sensor   counts, groups    Transform    deferrable sensor
-
-     ─▶ join ─▶ checks ─▶ publish ─▶ report ─▶ clean_up
-        mapped  gates                              teardown
+plan ─▶ preprocess ─▶ await_preprocess ─▶ transform ─▶ await_transform ─▶ join ─▶ checks ─▶ publish ─▶ clean_up
+        Processing    deferrable sensor   Transform    deferrable sensor  mapped  gates                teardown,
+                      counts, groups                                                                   report
 
 A pipeline without `preprocess`, whose model gets the lines of the input:
 
-plan ─▶ cut_input ─▶ write_manifests ─▶ transform ─▶ await_transform ─▶ join ─▶ checks ─▶ publish ─▶ report
-        in S3        one per job        mapped       mapped             mapped                clean_up (teardown)
+plan ─▶ cut_input ─▶ write_manifests ─▶ transform ─▶ await_transform ─▶ join ─▶ checks ─▶ publish ─▶ clean_up
+        in S3        one per job        mapped       mapped             mapped                       teardown
 
 With `join.processing_above`, a processing job joins large inputs:
 
@@ -33,7 +31,7 @@ from batch_inference.dag import assets, callbacks
 from batch_inference.dag.approval import BudgetApprovalOperator
 from batch_inference.dag.canary_tasks import add_canary_tasks
 from batch_inference.dag.continuation import BadRecordContinuation
-from batch_inference.dag.planned_jobs import add_job
+from batch_inference.dag.planned_jobs import PreprocessJobSensor, add_job
 from batch_inference.dag.task_docs import set_task_docs
 from batch_inference.dag.task_functions import SkippablePythonOperator, import_on_call, no_retry
 from batch_inference.dag.templates import (
@@ -43,6 +41,7 @@ from batch_inference.dag.templates import (
     template_xcom_value,
 )
 from batch_inference.run import task_ids
+from batch_inference.run.handoffs import SHARD_STATS
 
 
 def build_scoring_dag(name: str, *, doc_md: str | None = None) -> DAG:
@@ -92,21 +91,16 @@ def build_scoring_dag(name: str, *, doc_md: str | None = None) -> DAG:
             # although it has published.
             max_active_tis_per_dag=1,
         )
-        report_task = PythonOperator(
-            task_id=task_ids.REPORT,
-            python_callable=no_retry(_import_task("report:write_report")),
-            on_success_callback=callbacks.build_report_callback(pipeline),
-            **task_args,
-        )
         clean_up_task = PythonOperator(
             task_id=task_ids.CLEAN_UP,
             python_callable=_import_task("clean_up:clean_up"),
+            on_success_callback=callbacks.build_report_callback(pipeline),
             **task_args,
         )
 
         planned >> first_task
         clean_up_task.as_teardown(on_failure_fail_dagrun=True)
-        join_task >> checks_task >> publish_task >> report_task >> clean_up_task
+        join_task >> checks_task >> publish_task >> clean_up_task
         if not has_preprocess:
             # When one mapped job fails, clean_up waits for the sensors of the others: a sensor whose job is stopped
             # starts it again.
@@ -120,17 +114,15 @@ def build_scoring_dag(name: str, *, doc_md: str | None = None) -> DAG:
 def _add_tasks_with_preprocess(pipeline: Pipeline) -> tuple[Any, Any]:
     """Add the tasks from preprocess to join of a pipeline with `preprocess`; return the first and the last."""
     preprocess_ids = task_ids.PREPROCESS, task_ids.AWAIT_PREPROCESS
-    preprocess, await_preprocess = add_job(pipeline, "preprocess", *preprocess_ids, {})
-    collect_task = SkippablePythonOperator(
-        task_id=task_ids.COLLECT_SHARDS,
-        python_callable=no_retry(_import_task("collect_shards:collect_shards")),
-        op_kwargs={"pipeline": pipeline.name, "shape": pipeline.dag_shape},
+    preprocess, await_preprocess = add_job(
+        pipeline, "preprocess", *preprocess_ids, {}, sensor_class=PreprocessJobSensor
     )
-    before_transform: Any = collect_task
-    instance_count = template_xcom_value(task_ids.COLLECT_SHARDS, ".instance_count", "shard_stats")
+    before_transform: Any = await_preprocess
+    wait_task, stats_key = SHARD_STATS
+    instance_count = template_xcom_value(wait_task, ".instance_count", stats_key)
     values, instance_types = {"instance_count": instance_count}, None
     if pipeline.goals.calibrate == "canary":
-        before_transform = add_canary_tasks(pipeline, collect_task)
+        before_transform = add_canary_tasks(pipeline, await_preprocess)
         values = {
             "instance_count": template_xcom_value(task_ids.CALIBRATE, ".instance_count"),
             "instance_type": template_xcom_value(task_ids.CALIBRATE, ".instance_types[0]"),
@@ -146,9 +138,9 @@ def _add_tasks_with_preprocess(pipeline: Pipeline) -> tuple[Any, Any]:
         continuation=BadRecordContinuation() if pipeline.transform.on_bad_records == "reject" else None,
         resume=True,
     )
-    preprocess >> await_preprocess >> collect_task
+    preprocess >> await_preprocess
     before_transform >> transform >> await_transform
-    return preprocess, _add_join_tasks(pipeline, await_transform, collect_task.output)
+    return preprocess, _add_join_tasks(pipeline, await_transform, await_preprocess.output)
 
 
 def _add_tasks_without_preprocess(pipeline: Pipeline) -> tuple[Any, Any]:

@@ -22,11 +22,8 @@ TASK_DOCS = {
     ),
     task_ids.AWAIT_PREPROCESS: (
         "Waits for the processing job without holding a worker. Fails with AWS's reason and the "
-        "last lines of the job's log."
-    ),
-    task_ids.COLLECT_SHARDS: (
-        "Reads the manifests of the processing job, counts its shards and records, and fails when too many "
-        "records were rejected. Groups the shards for `join`."
+        "last lines of the job's log. Then reads the job's manifests, counts its shards and records, fails when too "
+        "many records were rejected, and groups the shards for `join`."
     ),
     task_ids.CUT_INPUT: (
         "Cuts large objects of the input at line ends by copies inside S3 and merges tiny ones, or leaves the input "
@@ -70,11 +67,11 @@ TASK_DOCS = {
         "Copies the rows to the output, reads them back, and commits them with one conditional write of "
         "`_manifest.json`. If that fails, nothing is published."
     ),
-    task_ids.REPORT: (
-        "Writes `report.json` and `report.html`: records in and out, predictions, gates, and cost. "
-        "The tab *Batch inference* of the run shows the same."
+    task_ids.CLEAN_UP: (
+        "Stops the run's jobs and deletes its models, however the run ended. For a run that has published, writes "
+        "`report.json` and `report.html`: records in and out, predictions, gates, and cost. The tab *Batch inference* "
+        "of the run shows the same."
     ),
-    task_ids.CLEAN_UP: ("Stops the run's jobs and deletes its models, however the run ended."),
 }
 
 

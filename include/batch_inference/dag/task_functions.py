@@ -81,15 +81,14 @@ class SkipDownstream:
     until: str | None = None
 
 
-class SkippablePythonOperator(PythonOperator, SkipMixin):
-    """Runs a function; skips all downstream tasks except teardowns when it returns `SkipDownstream`.
+class SkipDownstreamMixin(SkipMixin):
+    """Mixin of a task that skips all downstream tasks except teardowns when it finds `SkipDownstream`.
 
     Airflow's ShortCircuitOperator skips on a falsy value and pushes none; `clean_up` and `make run` need the value.
     """
 
-    def execute(self, context: Context) -> Any:
-        """Push the function's value, also when downstream tasks are skipped."""
-        result = super().execute(context)
+    def skip_if_requested(self, context: Context, result: Any) -> Any:
+        """The task's return value; with `SkipDownstream`, push its value and skip."""
         if not isinstance(result, SkipDownstream):
             return result
         until = "the end" if result.until is None else f"`{result.until}`"
@@ -100,7 +99,15 @@ class SkippablePythonOperator(PythonOperator, SkipMixin):
         if result.until is not None:
             target = context["dag"].get_task(result.until)
             kept = {result.until, *target.get_flat_relative_ids(upstream=False)}
-        downstream = self.get_flat_relatives(upstream=False)
+        downstream = context["task"].get_flat_relatives(upstream=False)
         skipped = [each for each in downstream if not each.is_teardown and each.task_id not in kept]
         self.skip(ti=ti, tasks=skipped)
         return None
+
+
+class SkippablePythonOperator(PythonOperator, SkipDownstreamMixin):
+    """Runs a function that may return `SkipDownstream`."""
+
+    def execute(self, context: Context) -> Any:
+        """Push the function's value, also when downstream tasks are skipped."""
+        return self.skip_if_requested(context, super().execute(context))

@@ -14,7 +14,6 @@ from airflow.sdk.configuration import conf
 from batch_inference.common.names import JobPaths, RunPaths, build_job_base_name
 from batch_inference.dag.task_functions import no_retry
 from batch_inference.run import handoffs
-from batch_inference.run.task_ids import AWAIT_PREPROCESS
 from sagemaker_jobs.cleanup.janitor import DAG_TAG, RUN_ID_TAG, RUN_TAG, to_run_tag
 from sagemaker_jobs.kinds import JobKind
 from sagemaker_jobs.tags import to_tag_value
@@ -33,7 +32,8 @@ def template_xcom_value(task_id: str, accessor: str, key: str = handoffs.RETURN_
 def template_preprocess_paths() -> JobPaths:
     """The S3 URIs of what the run's preprocess job wrote, as templates."""
     paths = RunPaths(template_plan_value("run_prefix"))
-    return paths.build_job_paths(template_xcom_value(AWAIT_PREPROCESS, ".job_name"))
+    task_id, key = handoffs.PREPROCESS_JOB
+    return paths.build_job_paths(template_xcom_value(task_id, ".job_name", key))
 
 
 def template_submitted_job_name(task_id: str, kind: JobKind, *, is_mapped: bool = False) -> str:

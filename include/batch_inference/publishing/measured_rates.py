@@ -6,8 +6,10 @@ import io
 import logging
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 import pyarrow
+import pyarrow.json
 import pyarrow.parquet
 from pydantic import ValidationError
 
@@ -21,13 +23,20 @@ log = logging.getLogger(__name__)
 #: A plan's rates use the last seven runs of one model on one instance type; twice as many files are read, because some
 #: runs may have had another type.
 MAX_HISTORY_FILES = 14
+_COLUMN_TYPES: dict[Any, Any] = {str: pyarrow.string(), int: pyarrow.int64()}
+#: The columns of a file; figures that may be unknown are floats.
+SCHEMA = pyarrow.schema(
+    (name, _COLUMN_TYPES.get(field.annotation, pyarrow.float64()))
+    for name, field in HistoryRow.model_fields.items()
+)
 
 
 def read_rate_history(storage: Storage, pipeline: Pipeline) -> list[HistoryRow]:
     """Read the rows of the last runs, without those that another version wrote with other columns."""
     prefix = build_history_prefix(work=pipeline.work, pipeline=pipeline.name)
     newest = sorted(storage.list_uris(prefix))[-MAX_HISTORY_FILES:]
-    tables = (pyarrow.parquet.read_table(io.BytesIO(storage.read(uri))) for uri in newest)
+    # Not `read_table`, which imports pandas; that takes as long as all else in a plan.
+    tables = (pyarrow.parquet.ParquetFile(io.BytesIO(storage.read(uri))).read() for uri in newest)
     rows: list[HistoryRow] = []
     for row in (row for table in tables for row in table.to_pylist()):
         try:
@@ -47,8 +56,11 @@ def add_run_to_rate_history(
     """Add one run; idempotent. File names begin with the run's data time, so a listing is in order of time."""
     if not rows:
         return
+    # Not `Table.from_pylist`, which imports pandas.
+    lines = io.BytesIO("\n".join(row.model_dump_json() for row in rows).encode())
+    options = pyarrow.json.ParseOptions(explicit_schema=SCHEMA)
     buffer = io.BytesIO()
-    pyarrow.parquet.write_table(pyarrow.Table.from_pylist([row.model_dump() for row in rows]), buffer)
+    pyarrow.parquet.write_table(pyarrow.json.read_json(lines, parse_options=options), buffer)
     data_time = datetime.fromisoformat(rows[0].data_time).astimezone(UTC)
     name = f"{data_time:%Y%m%dT%H%M%SZ}-{nonce}.parquet"
     uri = f"{build_history_prefix(work=pipeline.work, pipeline=pipeline.name)}{name}"

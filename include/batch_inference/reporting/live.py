@@ -33,7 +33,7 @@ def build_live_report(
     """The figures that a page shows of a run without its report; `as_of` is the current time in epoch seconds.
 
     `plan` is the plan as JSON; `jobs` maps a stage to its jobs, each in the form of a sensor's XCom, with None for
-    times not reached; `shard_stats` is the XCom of `collect_shards`, `publish_result` that of `publish`,
+    times not reached; `shard_stats` is the XCom of `await_preprocess`, `publish_result` that of `publish`,
     `report_summary` the summary of a report, each None until it exists.
     """
     report: dict[str, Any] = {

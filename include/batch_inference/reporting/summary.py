@@ -1,4 +1,4 @@
-"""Builds the summary of a run, the XCom of the `report` task, which lists of runs show."""
+"""Builds the summary of a run, in the XCom of `clean_up`, which lists of runs show."""
 
 from __future__ import annotations
 
@@ -23,6 +23,6 @@ def build_summary(report: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def parse_summary(xcom_value: Any) -> Mapping[str, Any] | None:
-    """The XCom of the `report` task, if it has a summary; that of an earlier version has none."""
+    """The summary in the XCom of `clean_up`; None if the run published nothing."""
     known = isinstance(xcom_value, Mapping) and {"records", *TOTAL_FIGURES} <= xcom_value.keys()
     return xcom_value if known else None

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from batch_inference.planning.plan import Plan
 
 RETURN_VALUE = "return_value"
+#: Where the finished job of `preprocess` and its counts are; the return value are the groups of shards for `join`.
+PREPROCESS_JOB, SHARD_STATS = ((task_ids.AWAIT_PREPROCESS, key) for key in ("job", "shard_stats"))
 #: The key of the plan's nonce in a value.
 NONCE_KEY = "nonce"
 #: The task to clear for a new value of a task that waits for a job: the one that submits the job.
@@ -30,8 +32,7 @@ SUBMIT_TASK_BY_WAIT = {
 #: XComs compared to report which tasks belong to which plan, in execution order. Without tasks that may be mapped, or
 #: skipped while they keep a value from before a clear.
 COMPARED_XCOMS = (
-    (task_ids.AWAIT_PREPROCESS, RETURN_VALUE),
-    (task_ids.COLLECT_SHARDS, "shard_stats"),
+    PREPROCESS_JOB,
     (task_ids.CUT_INPUT, "cut_stats"),
     (task_ids.WRITE_MANIFESTS, RETURN_VALUE),
     (task_ids.CALIBRATE, RETURN_VALUE),

@@ -23,6 +23,7 @@ from batch_inference.input_pieces.layout_files import read_join_group, read_list
 from batch_inference.jobs.config.join_spec import ShardFiles
 from batch_inference.pricing.costs import merge_jobs
 from batch_inference.requests.sagemaker import list_manifest_uris
+from batch_inference.run.handoffs import PREPROCESS_JOB, SHARD_STATS
 from batch_inference.run.job_outputs import (
     JobOutputs,
     StoredObject,
@@ -34,9 +35,7 @@ from batch_inference.run.job_outputs import (
 from batch_inference.run.run_context import RunContext
 from batch_inference.run.task_ids import (
     AWAIT_CANARY,
-    AWAIT_PREPROCESS,
     AWAIT_TRANSFORM,
-    COLLECT_SHARDS,
     CUT_INPUT,
     TRANSFORM,
     WRITE_MANIFESTS,
@@ -136,20 +135,20 @@ class ShardInputs:
     """The shards of a run, see `JoinInputs`.
 
     Raises:
-        ReconciliationError: `collect_shards` read the output of an earlier `preprocess`.
+        ReconciliationError: the counts of `await_preprocess` are of another job than its own.
     """
 
     def __init__(self, run: RunContext) -> None:
         self.run = run
-        self.stats: dict[str, Any] = run.pull(COLLECT_SHARDS, "shard_stats")
-        self.preprocess_job, self.transform_job = run.pull(AWAIT_PREPROCESS), run.pull(AWAIT_TRANSFORM)
+        self.stats: dict[str, Any] = run.pull(*SHARD_STATS)
+        self.preprocess_job, self.transform_job = run.pull(*PREPROCESS_JOB), run.pull(AWAIT_TRANSFORM)
         self.job_names = [self.preprocess_job["job_name"], self.transform_job["job_name"]]
         if self.stats["preprocess_job"] != self.job_names[0]:
             raise ReconciliationError(
-                f"`collect_shards` read what {self.stats['preprocess_job']} wrote, but `preprocess` has run again as "
-                f"{self.job_names[0]}; clear `collect_shards` and all that follows it"
+                f"`await_preprocess` counted what {self.stats['preprocess_job']} wrote, but waited for "
+                f"{self.job_names[0]}; clear `await_preprocess` and all that follows it"
             )
-        # `collect_shards` decides whether there is a canary: after a clear, a skipped `await_canary` keeps its value.
+        # `await_preprocess` decides whether there is a canary: after a clear, a skipped `await_canary` keeps its value.
         self.transform_jobs: list[dict[str, Any]] = [
             *([run.pull(AWAIT_CANARY)] if self.stats.get("canary") else []),
             self.transform_job,
@@ -252,7 +251,7 @@ def check_features_origin(transform_spec: Mapping[str, Any], preprocess_paths: J
     read = transform_spec["request"]["TransformInput"]["DataSource"]["S3DataSource"]["S3Uri"]
     if read != preprocess_paths.features:
         raise ReconciliationError(
-            f"the transform read {read}, but `collect_shards` counted {preprocess_paths.root}; one of them was run "
+            f"the transform read {read}, but `await_preprocess` counted {preprocess_paths.root}; one of them was run "
             f"again without the other: clear `transform` and all that follows it"
         )
 

@@ -16,11 +16,11 @@ from batch_inference.common.names import RunPaths
 from batch_inference.config.sections.record_rules import FrozenModel
 from batch_inference.planning.clusters.calibration import CalibrationResult
 from batch_inference.pricing.costs import merge_jobs
+from batch_inference.run.handoffs import PREPROCESS_JOB
 from batch_inference.run.join_inputs import open_join_inputs
 from batch_inference.run.run_context import RunContext
 from batch_inference.run.task_ids import (
     AWAIT_JOIN_JOB,
-    AWAIT_PREPROCESS,
     CALIBRATE,
     CHECKS,
     CHOOSE_JOIN,
@@ -82,7 +82,7 @@ def build_scored_run(
     if run.pipeline.preprocess is not None:
         # `preprocess` measures itself.
         own_times = {"busy_seconds": inputs.stats["busy_seconds"], "instances": inputs.stats.get("instances")}
-        jobs = {"preprocess": {**run.pull(AWAIT_PREPROCESS), **own_times}, **jobs}
+        jobs = {"preprocess": {**run.pull(*PREPROCESS_JOB), **own_times}, **jobs}
     return ScoredRun(
         jobs=jobs if join_job is None else {**jobs, "join": join_job},
         stats=dict(inputs.stats),

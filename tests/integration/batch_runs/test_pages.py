@@ -38,17 +38,17 @@ def runs(database: Database, storage: Storage) -> None:
     for dag_id in ("open_many", "open_one"):
         database.add_dag(dag_id)
     database.add_runs("open_many", NIGHTS)
-    database.add_instances("open_many", NIGHTS, {"plan": "success", "report": "success"})
+    database.add_instances("open_many", NIGHTS, {"plan": "success", "clean_up": "success"})
     told = {night: build_summary({**figures, "data_time": night}) for night in NIGHTS}
-    database.push_xcoms("open_many", "report", told)
+    database.push_xcoms("open_many", "clean_up", told)
 
     def finished(run_id: str, report: dict[str, Any]) -> None:
         uri = f"{RUNS}{run_id}/report."
-        database.add_tasks("open_one", run_id, {"plan": "success", "report": "success"})
+        database.add_tasks("open_one", run_id, {"plan": "success", "clean_up": "success"})
         database.push_xcom(
             "open_one",
             run_id,
-            "report",
+            "clean_up",
             {**build_summary(report), "report_json": f"{uri}json", "report_html": f"{uri}html"},
         )
         storage.write_json(f"{uri}json", report)
@@ -76,16 +76,16 @@ def runs(database: Database, storage: Storage) -> None:
     finished("large", figures)
     storage.write(f"{RUNS}large/report.json", " " * 2_000_001)
     storage.write_json("s3://bucket/others/secret.json", figures)
-    database.add_tasks("open_one", "elsewhere", {"report": "success"})
+    database.add_tasks("open_one", "elsewhere", {"clean_up": "success"})
     stolen = dict.fromkeys(("report_json", "report_html"), "s3://bucket/others/secret.json")
-    database.push_xcom("open_one", "elsewhere", "report", {**build_summary(figures), **stolen})
+    database.push_xcom("open_one", "elsewhere", "clean_up", {**build_summary(figures), **stolen})
     planned = plan([20_000_000] * 2)
     database.add_tasks("open_one", "planned", {"plan": "success", "preprocess": "running"})
     database.push_xcom("open_one", "planned", "plan", planned.to_xcom())
     database.add_tasks(
         "open_one",
         "refused",
-        {"plan": "success", "preprocess": "success", "collect_shards": "failed", "clean_up": "failed"},
+        {"plan": "success", "preprocess": "success", "await_preprocess": "failed", "clean_up": "failed"},
     )
     database.push_xcom("open_one", "refused", "plan", planned.to_xcom())
     database.add_tasks("open_one", "only", {"plan": "success", "preprocess": "skipped"})
@@ -199,7 +199,7 @@ def test_the_teardown_that_fails_with_every_failed_run_is_not_named_as_a_reason(
     page: Callable[[str], str],
 ) -> None:
     text = page(run("refused"))
-    assert "shards failed; " in text
+    assert "preprocess failed; " in text
     assert "clean_up failed; " not in text
 
 
@@ -214,7 +214,7 @@ def test_a_run_that_only_has_a_plan_shows_its_sentences(page: Callable[[str], st
 @pytest.mark.parametrize(
     ("run_id", "said"),
     [
-        ("refused", "shards failed; its log says why."),
+        ("refused", "preprocess failed; its log says why."),
         ("refused", "Nothing was published at s3://data/out/"),
         ("only", "This was a dry run: nothing was submitted to AWS."),
         ("broken", "plan failed; its log says why."),

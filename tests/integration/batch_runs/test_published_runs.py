@@ -25,7 +25,7 @@ TOLD = {
 
 
 def facts(**rejected: int) -> dict[str, Any]:
-    """What `collect_shards` read back."""
+    """What `await_preprocess` counted."""
     return {"preprocess_job": "p", "records_in": 68, "rejected": rejected, "count": 3}
 
 
@@ -37,19 +37,19 @@ def runs(database: Database, storage: Storage) -> None:
 
     def add(run_id: str, state: str = "success", reporting: str = "success", **handed_on: Any) -> None:
         database.add_runs("open_one", [run_id], state=state)
-        tasks = dict.fromkeys(("plan", "collect_shards", "publish"), "success")
-        database.add_tasks("open_one", run_id, {**tasks, "report": reporting})
+        tasks = dict.fromkeys(("plan", "await_preprocess", "publish"), "success")
+        database.add_tasks("open_one", run_id, {**tasks, "clean_up": reporting})
         for task, value in {"plan": planned, "publish": PUBLISHED, **handed_on}.items():
-            key = "shard_stats" if task == "collect_shards" else "return_value"
+            key = "shard_stats" if task == "await_preprocess" else "return_value"
             database.push_xcom("open_one", run_id, task, value, key=key)
 
-    add("pruned", collect_shards=facts(arity=5), report=TOLD)
-    add("released", report=TOLD)
+    add("pruned", await_preprocess=facts(arity=5), clean_up=TOLD)
+    add("released", clean_up=TOLD)
     add("alone", plan=plan([20_000_000], of=pipeline_without_preprocess()).to_xcom(),
-        report={**TOLD, "records": {"in": 60, "rejected": 0, "scored": 60}})  # fmt: skip
-    add("report_failed", "failed", "failed", collect_shards=facts(arity=5))
+        clean_up={**TOLD, "records": {"in": 60, "rejected": 0, "scored": 60}})  # fmt: skip
+    add("report_failed", "failed", "failed", await_preprocess=facts(arity=5))
     add("nothing_known", "failed", "failed")
-    add("publishing", "running", "running", collect_shards=facts(arity=8))
+    add("publishing", "running", "running", await_preprocess=facts(arity=8))
 
 
 def run(run_id: str) -> str:

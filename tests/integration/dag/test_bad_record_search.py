@@ -57,7 +57,7 @@ class World:
     def prepare(
         self, shards: dict[str, list[str]], poison: set[str], *, rejected: int = 0, **plan: Any
     ) -> None:
-        """Write what `preprocess` and `collect_shards` leave; features are the records' first cells."""
+        """Write what `preprocess` and `await_preprocess` leave; features are the records' first cells."""
         self.aws.reset()
         self.storage.delete(self.storage.list_uris("s3://bucket/"))
         self.shards, self.poison, self.seen, self.least = shards, poison, [], 1

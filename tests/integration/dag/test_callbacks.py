@@ -31,14 +31,20 @@ HERE = f"{__name__}.Recorder"
 
 
 class Finished:
-    """The task instance of a `report` that found so many rejects."""
+    """The task instance of a `clean_up` that reported so many rejects."""
 
-    task_id = "report"
+    task_id = "clean_up"
 
     def xcom_pull(self, task_ids: str) -> dict[str, Any]:
-        """What `report` returned."""
-        assert task_ids == "report"
-        return {"records": {"in": 10, "rejected": 2}, "dollars": 0.5}
+        """What `clean_up` returned."""
+        assert task_ids == "clean_up"
+        return {
+            "removed": [],
+            "records": {"in": 10, "rejected": 2},
+            "seconds": 9,
+            "billed_seconds": 9,
+            "dollars": 0.5,
+        }
 
 
 @pytest.fixture(autouse=True)

@@ -78,14 +78,14 @@ def test_the_join_finds_each_shards_answers_where_they_were_written(storage: Sto
         }
 
     known: dict[Any, Any] = {
-        ("collect_shards", "shard_stats"): {
+        ("await_preprocess", "shard_stats"): {
             "preprocess_job": f"p-{TOKEN}-1",
             "canary": {"shard": "s-0", "records": 10},
             "nonce": NONCE,
         },
         ("plan", None): PLAN,
         ("transform", "spec"): {"request": source, "base_name": f"t-{TOKEN}"},
-        ("await_preprocess", None): ended(WHERE.root),
+        ("await_preprocess", "job"): ended(WHERE.root),
         ("await_transform", None): {**ended("s3://bucket/run/t/predictions/"), "resolution": None},
         ("await_canary", None): ended("s3://bucket/run/c/predictions/"),
     }
@@ -101,7 +101,7 @@ def test_the_join_finds_each_shards_answers_where_they_were_written(storage: Sto
     for each in range(3):
         storage.write(f"s3://bucket/run/again/predictions/s-{each}.csv.out", str(each))
     known["await_transform", None] = {**ended("s3://bucket/run/again/predictions/"), "resolution": None}
-    known["collect_shards", "shard_stats"] = {
+    known["await_preprocess", "shard_stats"] = {
         "preprocess_job": f"p-{TOKEN}-1",
         "canary": None,
         "nonce": NONCE,
@@ -131,7 +131,7 @@ def test_only_pipelines_that_ask_have_the_tasks_and_a_measured_model_skips_them(
     write_plan(storage, RUN, document, nonce=NONCE)
     facts = {"canary": None, "instance_count": 3, "nonce": NONCE}
     known: dict[Any, Any] = {
-        ("collect_shards", "shard_stats"): facts,
+        ("await_preprocess", "shard_stats"): facts,
         ("plan", None): PLAN,
     }
     ti = SimpleNamespace(xcom_pull=lambda task, key=None: known.get((task, key)))

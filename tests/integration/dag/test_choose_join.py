@@ -53,12 +53,12 @@ class Task:
         spec: dict[str, Any] = {"request": {"TransformInput": {"DataSource": {"S3DataSource": source}}}}
         self.values: dict[tuple[str, str], Any] = {
             ("plan", "return_value"): build_plan(RUN, nonce=NONCE, join={"group_bytes": 1, "job": job}),
-            ("collect_shards", "shard_stats"): {
+            ("await_preprocess", "shard_stats"): {
                 "preprocess_job": f"abalone-preprocess-{TOKEN}-1",
                 "nonce": NONCE,
             },
             ("transform", "spec"): {**spec, "base_name": TRANSFORM.removesuffix("-1")},
-            ("await_preprocess", "return_value"): ended(storage, f"abalone-preprocess-{TOKEN}-1", WROTE),
+            ("await_preprocess", "job"): ended(storage, f"abalone-preprocess-{TOKEN}-1", WROTE),
             ("await_transform", "return_value"): ended(storage, TRANSFORM, ANSWERED),
         }
 

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 
+from batch_inference.dag.tasks import clean_up
 from batch_inference.dag.tasks.clean_up import RunFailedError, check_run_state, is_intended_skip
 from batch_inference.planning.plan import Plan
 from tests.unit.builders import plan
@@ -12,7 +17,6 @@ GOOD = {
     "plan": "success",
     "transform": "success",
     "publish": "success",
-    "report": "success",
     "clean_up": "running",
 }
 
@@ -37,7 +41,7 @@ def test_a_held_run_says_so_and_one_that_failed_before_its_checks_says_what_fail
 
 
 @pytest.mark.parametrize("state", ["failed", "upstream_failed"])
-@pytest.mark.parametrize("task", ["plan", "transform", "checks", "publish", "report"])
+@pytest.mark.parametrize("task", ["plan", "transform", "checks", "publish"])
 def test_a_failed_task_fails_the_run_and_is_named(task: str, state: str) -> None:
     """Also when the publishing itself went well."""
     with pytest.raises(RunFailedError, match=f"{task} is {state}"):
@@ -53,7 +57,40 @@ def test_a_run_that_published_nothing_fails(state: str | None) -> None:
 
 def test_a_run_that_was_meant_to_publish_nothing_is_good() -> None:
     """An empty night, and a dry run."""
-    check_run_state({**GOOD, "publish": "skipped", "report": "skipped"}, is_skip_intended=True)
+    check_run_state({**GOOD, "publish": "skipped"}, is_skip_intended=True)
+
+
+@pytest.mark.parametrize("removal", [None, ConnectionError("no answer")], ids=["removed", "removal fails"])
+@pytest.mark.parametrize("state", ["success", "skipped", "failed"])
+def test_a_run_that_has_published_is_reported_whatever_else_fails(
+    monkeypatch: pytest.MonkeyPatch, state: str, removal: Exception | None
+) -> None:
+    """And jobs are stopped before it is."""
+    done: list[str] = []
+
+    def remove(*_: Any) -> list[str]:
+        done.append("removed")
+        if removal:
+            raise removal
+        return ["job"]
+
+    def report(*_: Any, **__: Any) -> dict[str, str]:
+        done.append("reported")
+        return {"report_json": "there"}
+
+    monkeypatch.setattr(clean_up, "remove_leftovers", remove)
+    monkeypatch.setattr(clean_up, "write_report", report)
+    monkeypatch.setattr(clean_up, "pull_plan", lambda _: RUN)
+    ti = SimpleNamespace(
+        dag_id="churn",
+        get_task_states=lambda **_: {"r1": {**GOOD, "publish": state}},
+        xcom_pull=lambda *_, **__: None,
+    )
+    expected = removal or (RunFailedError() if state != "success" else None)
+    with pytest.raises(type(expected)) if expected else nullcontext():
+        result = clean_up.clean_up("churn", ti=ti, dag_run=SimpleNamespace(run_id="r1"))
+        assert result == {"removed": ["job"], "report_json": "there"}
+    assert done == (["removed", "reported"] if state == "success" else ["removed"])
 
 
 RUN = plan()

@@ -10,8 +10,8 @@ import pytest
 from batch_inference.aws.s3 import Storage
 from batch_inference.common.errors import ReconciliationError
 from batch_inference.common.names import JobPaths
-from batch_inference.dag.tasks import checks, collect_shards, join_group, plan
-from batch_inference.run import job_outputs, task_ids
+from batch_inference.dag.tasks import checks, join_group, plan
+from batch_inference.run import handoffs, job_outputs, task_ids
 from batch_inference.run.job_outputs import JobOutputs, check_unchanged
 from batch_inference.run.join_inputs import check_features_origin
 from sagemaker_jobs.job.output_files import write_output_listing
@@ -115,7 +115,7 @@ def test_a_run_whose_files_were_changed_after_their_job_publishes_nothing(
     run = deployed.run("r1", 1, lambda _: 0.5)
     run.task(task_ids.PLAN, plan.plan_run)
     run.prepare()
-    run.task(task_ids.COLLECT_SHARDS, collect_shards.collect_shards)
+    run.collect_shards()
     run.transform()
     job = run.paths.build_job_paths(run.job("transform" if what == "predictions" else "preprocess"))
     (uri,) = deployed.storage.list_uris(getattr(job, what))
@@ -125,7 +125,7 @@ def test_a_run_whose_files_were_changed_after_their_job_publishes_nothing(
         deployed.storage.write(uri, deployed.storage.read(uri)[:-2])
 
     def rest() -> None:
-        groups = run.xcoms[task_ids.COLLECT_SHARDS, "return_value"]
+        groups = run.xcoms[task_ids.AWAIT_PREPROCESS, "return_value"]
         joined = [run.task(task_ids.JOIN, join_group.join_group, group=group) for group in groups]
         run.task(task_ids.CHECKS, checks.run_checks, joined=joined)
 
@@ -135,24 +135,24 @@ def test_a_run_whose_files_were_changed_after_their_job_publishes_nothing(
 
 
 def test_shards_of_an_earlier_preprocess_are_not_joined(deployed: Pipelines) -> None:
-    """`preprocess` was cleared alone, after `collect_shards` had read what it wrote before."""
+    """A late process of `await_preprocess` has replaced the job, but not the counts."""
     deployed.write(document())
     deployed.upload(1, ["a,F,30", "b,M,40"])
     run = deployed.run("r1", 1, lambda _: 0.5)
     run.task(task_ids.PLAN, plan.plan_run)
     run.prepare()
-    groups = run.task(task_ids.COLLECT_SHARDS, collect_shards.collect_shards)
+    groups = run.collect_shards()
     run.transform()
-    job = run.xcoms[task_ids.AWAIT_PREPROCESS, "return_value"]
+    job = run.xcoms[handoffs.PREPROCESS_JOB]
     name = f"{job['job_name'].removesuffix('-1')}-2"
-    run.xcoms[task_ids.AWAIT_PREPROCESS, "return_value"] = {**job, "job_name": name}
-    message = f"preprocess` has run again as {name}; clear `collect_shards` and all that follows it"
+    run.xcoms[handoffs.PREPROCESS_JOB] = {**job, "job_name": name}
+    message = f"but waited for {name}; clear `await_preprocess` and all that follows it"
     with pytest.raises(ReconciliationError, match=message):
         run.task(task_ids.JOIN, join_group.join_group, group=groups[0])
 
 
 def test_records_are_never_put_beside_the_answers_to_others() -> None:
-    """After `preprocess` and `collect_shards` ran again, and the transform did not, counts may agree, rows do not."""
+    """After `preprocess` and `await_preprocess` ran again, and the transform did not, counts may agree, rows do not."""
     source = {"S3DataType": "S3Prefix", "S3Uri": "s3://work/run/preprocess-1/features/"}
     spec = {"request": {"TransformInput": {"DataSource": {"S3DataSource": source}}}}
     check_features_origin(spec, JobPaths("s3://work/run/preprocess-1/"))

@@ -88,8 +88,8 @@ def abalone(airflow_db: Path) -> Any:
 def test_the_chain_is_the_one_that_the_design_draws(abalone: Any) -> None:
     """Each task follows the one before it, and the teardown comes last."""
     chain = [
-        "plan", "preprocess", "await_preprocess", "collect_shards", "transform", "await_transform",
-        "join", "checks", "publish", "report", "clean_up",
+        "plan", "preprocess", "await_preprocess", "transform", "await_transform",
+        "join", "checks", "publish", "clean_up",
     ]  # fmt: skip
     order = ["plan"]
     while following := abalone.get_task(order[-1]).downstream_task_ids:

@@ -16,7 +16,7 @@ from batch_inference.aws.s3 import Storage
 from batch_inference.common.errors import ReconciliationError
 from batch_inference.config.pipeline_files import load_pipeline_by_name
 from batch_inference.dag import janitor
-from batch_inference.dag.tasks import checks, collect_shards, plan, publish, report
+from batch_inference.dag.tasks import checks, plan, publish, report
 from batch_inference.dag.tasks.join_group import join_group
 from batch_inference.publishing import earlier_runs
 from batch_inference.publishing.claims import OvertakenError
@@ -66,11 +66,11 @@ def scored(deployed: Pipelines, run_id: str, score: float, count: int) -> Run:
     deployed.upload(5, [f"r{n},f,{n}" for n in range(count)])
     run.task(task_ids.PLAN, plan.plan_run)
     run.prepare()
-    run.task(task_ids.COLLECT_SHARDS, collect_shards.collect_shards)
+    run.collect_shards()
     run.transform()
     joined = [
         run.task(task_ids.JOIN, join_group, group=group)
-        for group in run.xcoms[task_ids.COLLECT_SHARDS, "return_value"]
+        for group in run.xcoms[task_ids.AWAIT_PREPROCESS, "return_value"]
     ]
     run.task(task_ids.CHECKS, checks.run_checks, joined=joined)
     return run
@@ -181,7 +181,7 @@ def test_a_publish_that_wakes_up_before_it_has_looked_publishes_nothing_over_a_l
     assert len(published(deployed.storage, BY_DATE)[0]) == 20
 
 
-@pytest.mark.parametrize("task_id", [task_ids.PLAN, task_ids.CHECKS, task_ids.REPORT])
+@pytest.mark.parametrize("task_id", [task_ids.PLAN, task_ids.CHECKS, task_ids.CLEAN_UP])
 def test_a_task_that_wakes_up_when_it_is_over_overwrites_no_document(
     deployed: Pipelines, task_id: str
 ) -> None:
@@ -189,7 +189,7 @@ def test_a_task_that_wakes_up_when_it_is_over_overwrites_no_document(
     deployed.write(document())
     run = scored(deployed, "late", 0.25, 20)
     run.task(task_ids.PUBLISH, publish.publish)
-    run.task(task_ids.REPORT, report.write_report)
+    run.task(task_ids.CLEAN_UP, report.write_report)
     joined = [run.xcoms[task_ids.JOIN, "return_value"]]
     prefix = run.paths.root
     was = {uri: deployed.storage.read_etag(uri) for uri in deployed.storage.list_uris(prefix)}
@@ -197,7 +197,7 @@ def test_a_task_that_wakes_up_when_it_is_over_overwrites_no_document(
     body = {
         task_ids.PLAN: plan.plan_run,
         task_ids.CHECKS: checks.run_checks,
-        task_ids.REPORT: report.write_report,
+        task_ids.CLEAN_UP: report.write_report,
     }[task_id]
     more = {"joined": joined} if task_id == task_ids.CHECKS else {}
     with pytest.raises(OvertakenError, match="is too late"):
@@ -474,7 +474,7 @@ def test_a_report_is_of_what_its_run_published_though_another_has_published_sinc
     first, second = scored(deployed, "first", 0.25, 20), scored(deployed, "second", 0.75, 30)
     first.task(task_ids.PUBLISH, publish.publish)
     second.task(task_ids.PUBLISH, publish.publish)
-    first.task(task_ids.REPORT, report.write_report)
+    first.task(task_ids.CLEAN_UP, report.write_report)
     figures = deployed.storage.read_json(first.paths.report_json)
     assert figures["output"]["rows"] == 20
     assert figures["records"]["scored"] == 20

@@ -8,17 +8,18 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from airflow.sdk.exceptions import AirflowFailException
+from airflow.sdk.exceptions import AirflowFailException, DownstreamTasksSkipped
 
 from batch_inference.aws.s3 import Storage
 from batch_inference.common.errors import HandoffError
 from batch_inference.config import pipeline_files
 from batch_inference.config.pipeline import Pipeline
 from batch_inference.dag import scoring_dag
-from batch_inference.dag.task_functions import no_retry
+from batch_inference.dag.task_functions import SkipDownstream, no_retry
 from batch_inference.dag.tasks import checks, collect_shards, join_group, plan, publish, report
 from batch_inference.planning.plan import PIPELINE_KEY, REQUESTS_KEY
 from batch_inference.run import handoffs, task_ids
+from sagemaker_jobs.sensors import ProcessingJobSensor
 from tests.integration.plan_builder import build_plan
 from tests.integration.staged_runs import FakeTaskInstance, Pipelines, Run, deployed, document, published
 from tests.unit.builders import WITHOUT_PREPROCESS, example, pipeline
@@ -52,7 +53,7 @@ def joined(run: Run) -> list[Any]:
     """The run's parts."""
     return [
         run.task(task_ids.JOIN, join_group.join_group, group=each)
-        for each in run.xcoms[task_ids.COLLECT_SHARDS, "return_value"]
+        for each in run.xcoms[task_ids.AWAIT_PREPROCESS, "return_value"]
     ]
 
 
@@ -71,7 +72,7 @@ def test_a_model_that_is_edited_between_plan_and_transform_is_the_next_runs(
     """Else the rows of one model would be published as those of the other, and kept as unchanged."""
     run.task(task_ids.PLAN, plan.plan_run)
     run.prepare()
-    run.task(task_ids.COLLECT_SHARDS, collect_shards.collect_shards)
+    run.collect_shards()
     deployed.write(document(model=OTHER_MODEL, tags={"team": "other"}, transform={"accept": "text/csv"}))
     transform = rendered(run, task_ids.TRANSFORM).config
     assert transform["Model"]["PrimaryContainer"]["ModelDataUrl"] == "s3://bucket/model/a.tar.gz"
@@ -80,7 +81,7 @@ def test_a_model_that_is_edited_between_plan_and_transform_is_the_next_runs(
     later = deployed.run("nightly-6", 5, age)
     later.task(task_ids.PLAN, plan.plan_run)
     later.prepare()
-    later.task(task_ids.COLLECT_SHARDS, collect_shards.collect_shards)
+    later.collect_shards()
     assert rendered(later, task_ids.TRANSFORM).config["Model"]["PrimaryContainer"]["Image"] == "model:2"
 
 
@@ -92,15 +93,15 @@ def test_airflow_shows_the_planned_request_with_the_numbers_names_and_inputs_of_
     deployed.write(document(model=odd))
     planned = run.task(task_ids.PLAN, plan.plan_run)
     run.prepare()
-    run.task(task_ids.COLLECT_SHARDS, collect_shards.collect_shards)
+    run.collect_shards()
     dag = scoring_dag.build_scoring_dag("churn")
     parsed = dag.get_task(task_ids.PREPROCESS).config["ProcessingResources"]["ClusterConfig"]
     assert parsed["InstanceCount"] == "{{ pull_plan(ti).preprocess.instance_count }}"
     config, requests = rendered(run, task_ids.TRANSFORM).config, run.json(run.paths.plan)[REQUESTS_KEY]
-    name = run.xcoms[task_ids.AWAIT_PREPROCESS, "return_value"]["job_name"]
+    name = run.xcoms[handoffs.PREPROCESS_JOB]["job_name"]
     source = config["Transform"]["TransformInput"]["DataSource"]["S3DataSource"]["S3Uri"]
     assert source == f"{planned['run_prefix']}{name}/features/"
-    stats = run.xcoms[task_ids.COLLECT_SHARDS, "shard_stats"]
+    stats = run.xcoms[handoffs.SHARD_STATS]
     assert config["Transform"]["TransformResources"]["InstanceCount"] == str(stats["instance_count"])
     assert config["Model"]["PrimaryContainer"]["Environment"]["PROMPT"] == "{{ run_id }} {% if %}"
     tags = {tag["Key"]: tag["Value"] for tag in config["Transform"]["Tags"]}
@@ -125,7 +126,7 @@ def test_all_that_follows_a_plan_is_done_as_it_was_planned(deployed: Pipelines, 
         output={"uri": "s3://bucket/elsewhere/"},
     )
     deployed.write(edited)
-    run.task(task_ids.COLLECT_SHARDS, collect_shards.collect_shards)
+    run.collect_shards()
     run.transform()
     parts = joined(run)
     (deployed.folder / "churn.yaml").write_text("not a pipeline")
@@ -136,13 +137,38 @@ def test_all_that_follows_a_plan_is_done_as_it_was_planned(deployed: Pipelines, 
     try:
         run.task(task_ids.CHECKS, checks.run_checks, joined=parts)
         run.task(task_ids.PUBLISH, publish.publish)
-        run.task(task_ids.REPORT, report.write_report)
+        run.task(task_ids.CLEAN_UP, report.write_report)
     finally:
         pipeline_files.load_pipeline_by_name = read
     frame, manifest = published(deployed.storage, OUT)
     assert list(frame.columns) == ["id", "sex", "age", "churn"]
     assert [gate["outcome"] for gate in manifest["checks"]["gates"]] == ["passed"]
     assert manifest["code_digest"] == run.xcoms[task_ids.PLAN, "return_value"]["code_digest"]
+
+
+def test_the_wait_for_preprocess_hands_on_the_job_its_counts_and_the_groups(
+    deployed: Pipelines, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`join` is mapped over the return value; a retry gives the same; without a record all that follows is skipped."""
+    run.task(task_ids.PLAN, plan.plan_run)
+    run.prepare()
+    result = run.xcoms.pop(handoffs.PREPROCESS_JOB)
+    monkeypatch.setattr(ProcessingJobSensor, "on_completed", lambda *_: result)
+    dag = scoring_dag.build_scoring_dag("churn")
+    task: Any = dag.get_task(task_ids.AWAIT_PREPROCESS)
+    context = {"ti": FakeTaskInstance(run, task_ids.AWAIT_PREPROCESS), "task": task, "dag": dag}
+    groups = task.on_completed(context, None)
+    assert [(group["first"], group["last"]) for group in groups] == [(0, 0)]
+    assert run.xcoms[handoffs.PREPROCESS_JOB] == result
+    assert run.xcoms[handoffs.SHARD_STATS]["records_out"] == 20
+    assert task.on_completed(context, None) == groups
+    empty = SkipDownstream([], "no record")
+    monkeypatch.setattr(collect_shards, "collect_shards", lambda *_, **__: empty)
+    with pytest.raises(DownstreamTasksSkipped) as caught:
+        task.on_completed(context, None)
+    skipped = {task_ids.TRANSFORM, task_ids.AWAIT_TRANSFORM, task_ids.JOIN, task_ids.CHECKS, task_ids.PUBLISH}
+    assert set(caught.value.tasks) == skipped
+    assert run.xcoms[task_ids.AWAIT_PREPROCESS, "return_value"] == []
 
 
 def test_the_wait_for_a_job_asks_where_the_job_was_planned(deployed: Pipelines, run: Run) -> None:
@@ -187,7 +213,7 @@ def test_an_edit_that_changes_the_tasks_of_the_dag_starts_no_job(
             rendered(run, task_id)
     with pytest.raises(HandoffError, match="No further job is started"):
         run.task(
-            task_ids.COLLECT_SHARDS,
+            task_ids.AWAIT_PREPROCESS,
             collect_shards.collect_shards,
             shape=pipeline_files.load_pipeline_by_name("churn").dag_shape,
         )
@@ -220,7 +246,7 @@ def test_a_plan_that_is_cleared_alone_stands_and_stops_no_job(
     monkeypatch.setattr(plan, "clean_up_earlier_plan", lambda *_: pytest.fail("a job was stopped"))
     there = snapshot(deployed.storage)
     run.states = {
-        "plan": "running", "preprocess": "success", "await_preprocess": "success", "collect_shards": "success",
+        "plan": "running", "preprocess": "success", "await_preprocess": "success",
         "transform": "success", "await_transform": "deferred", "join": None, "clean_up": None,
     }  # fmt: skip
     del run.xcoms[task_ids.PLAN, "return_value"]  # as Airflow does when the task starts
@@ -241,21 +267,21 @@ def test_a_plan_that_is_cleared_with_all_that_follows_is_made_anew(
     """What the first one started is stopped, and what was scored by it is left aside."""
     run.task(task_ids.PLAN, plan.plan_run)
     run.prepare()
-    run.task(task_ids.COLLECT_SHARDS, collect_shards.collect_shards)
+    run.collect_shards()
     run.transform()
     stale = joined(run)
     stopped: list[str] = []
     monkeypatch.setattr(plan, "clean_up_earlier_plan", lambda *_: stopped.append("stopped"))
     deployed.upload(5, rows(30))
-    run.states = {"plan": "running", "collect_shards": state, "join_0": state, "clean_up": None}
+    run.states = {"plan": "running", "await_preprocess": state, "join_0": state, "clean_up": None}
     run.task(task_ids.PLAN, plan.plan_run, try_number=2)
     assert stopped == ["stopped"]
     run.prepare()
-    run.task(task_ids.COLLECT_SHARDS, collect_shards.collect_shards)
+    run.collect_shards()
     run.transform()
     run.task(task_ids.CHECKS, checks.run_checks, joined=[*joined(run), *stale])
     run.task(task_ids.PUBLISH, publish.publish)
-    run.task(task_ids.REPORT, report.write_report)
+    run.task(task_ids.CLEAN_UP, report.write_report)
     frame, manifest = published(deployed.storage, OUT)
     listing = deployed.storage.read(manifest["input"]["listing_uri"]).decode()
     assert len(frame) == manifest["records"]["in"] == 30
@@ -264,7 +290,7 @@ def test_a_plan_that_is_cleared_with_all_that_follows_is_made_anew(
 
 Step = tuple[str, Callable[[Run], Any]]
 STEPS: list[Step] = [
-    (task_ids.COLLECT_SHARDS, lambda run: run.task(task_ids.COLLECT_SHARDS, collect_shards.collect_shards)),
+    (task_ids.AWAIT_PREPROCESS, lambda run: run.collect_shards()),
     (task_ids.TRANSFORM, lambda run: rendered(run, task_ids.TRANSFORM)),
     (task_ids.JOIN, joined),
     (
@@ -272,7 +298,7 @@ STEPS: list[Step] = [
         lambda run: run.task(task_ids.CHECKS, checks.run_checks, joined=run.xcoms["parts", ""]),
     ),
     (task_ids.PUBLISH, lambda run: run.task(task_ids.PUBLISH, publish.publish)),
-    (task_ids.REPORT, lambda run: run.task(task_ids.REPORT, report.write_report)),
+    (task_ids.CLEAN_UP, lambda run: run.task(task_ids.CLEAN_UP, report.write_report)),
 ]
 
 
@@ -299,13 +325,13 @@ def test_a_document_of_another_plan_is_refused_where_xcoms_agree(deployed: Pipel
     run.run_all_tasks()
     scored = run.json(run.paths.scored_run)
     deployed.storage.write_json(run.paths.scored_run, {**scored, "nonce": "f" * 16})
-    for task_id, body in ((task_ids.PUBLISH, publish.publish), (task_ids.REPORT, report.write_report)):
+    for task_id, body in ((task_ids.PUBLISH, publish.publish), (task_ids.CLEAN_UP, report.write_report)):
         with pytest.raises(HandoffError, match=r"scored\.json belongs to another plan.*clear `checks`"):
             run.task(task_id, body)
     stored = run.json(run.paths.plan)
     deployed.storage.write_json(run.paths.plan, {**stored, "nonce": "f" * 16})
     with pytest.raises(HandoffError, match=r"plan\.json is another plan \(ffffff\) than this task's"):
-        run.task(task_ids.COLLECT_SHARDS, collect_shards.collect_shards)
+        run.collect_shards()
 
 
 def test_a_document_that_is_gone_is_named_and_final(deployed: Pipelines, run: Run) -> None:
@@ -328,7 +354,7 @@ def test_a_document_that_is_gone_is_named_and_final(deployed: Pipelines, run: Ru
         (
             run.paths.plan,
             r"plan\.json, which `plan` wrote, no longer exists",
-            task_ids.COLLECT_SHARDS,
+            task_ids.AWAIT_PREPROCESS,
             collect_shards.collect_shards,
         ),
     )
@@ -340,11 +366,9 @@ def test_a_document_that_is_gone_is_named_and_final(deployed: Pipelines, run: Ru
 
 BY_HAND = [
     (task_ids.PLAN, STEPS[0]),
-    (task_ids.AWAIT_PREPROCESS, STEPS[0]),
     (task_ids.AWAIT_PREPROCESS, STEPS[1]),
-    (task_ids.COLLECT_SHARDS, STEPS[1]),
     (
-        task_ids.COLLECT_SHARDS,
+        task_ids.AWAIT_PREPROCESS,
         (
             task_ids.JOIN,
             lambda run: run.task(task_ids.JOIN, join_group.join_group, group={"first": 0, "last": 0}),

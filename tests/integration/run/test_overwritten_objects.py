@@ -7,8 +7,8 @@ import time
 import pytest
 
 from batch_inference.common.errors import ReconciliationError
-from batch_inference.dag.tasks import collect_shards, plan
-from batch_inference.run import task_ids
+from batch_inference.dag.tasks import plan
+from batch_inference.run import handoffs, task_ids
 from tests.integration.staged_runs import Pipelines, Run, deployed, document
 
 __all__ = ["deployed"]
@@ -25,7 +25,7 @@ def prepared(deployed: Pipelines, *, read_for: float) -> Run:
     made = deployed.run("nightly-5", 5, lambda _: 1.0)
     made.task(task_ids.PLAN, plan.plan_run)
     made.prepare()
-    made.xcoms[task_ids.AWAIT_PREPROCESS, "return_value"]["ended_at"] = time.time() + read_for
+    made.xcoms[handoffs.PREPROCESS_JOB]["ended_at"] = time.time() + read_for
     deployed.upload(5, ["d,f,4"], "b.csv")
     return made
 
@@ -36,7 +36,7 @@ def test_an_object_overwritten_before_it_was_surely_read_fails_the_run_and_is_na
     """The rows could be of either version, so none is published."""
     made = prepared(deployed, read_for=WITHIN)
     with pytest.raises(ReconciliationError, match=r"b\.csv was overwritten at .*Nothing is published"):
-        made.task(task_ids.COLLECT_SHARDS, collect_shards.collect_shards)
+        made.collect_shards()
 
 
 def test_objects_that_change_after_they_were_read_belong_to_the_next_run(deployed: Pipelines) -> None:
@@ -45,5 +45,5 @@ def test_objects_that_change_after_they_were_read_belong_to_the_next_run(deploye
     deployed.upload(5, ROWS, "0.csv")
     deployed.upload(5, ROWS[:2], "a.csv")
     deployed.storage.delete(["s3://bucket/in/date=2026-01-05/c.csv"])
-    made.task(task_ids.COLLECT_SHARDS, collect_shards.collect_shards)
-    assert made.xcoms[task_ids.COLLECT_SHARDS, "shard_stats"]["records_in"] == 9
+    made.collect_shards()
+    assert made.xcoms[handoffs.SHARD_STATS]["records_in"] == 9

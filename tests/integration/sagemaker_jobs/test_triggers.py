@@ -330,6 +330,19 @@ def test_one_job_is_described_once_in_its_longest_pause(aws: FakeSageMaker, hook
     assert time.monotonic() - began < 8
 
 
+@pytest.mark.parametrize(("ago", "pause"), [(60, 5), (-60, 0.2)], ids=["began late", "clock behind"])
+def test_the_first_look_is_timed_from_the_deferral(
+    aws: FakeSageMaker, hook: SageMakerHook, ago: float, pause: float
+):
+    """What a triggerer took to begin is not waited for again; a clock that is behind prolongs nothing."""
+    ensure_job(hook, processing_spec())
+    aws.end("work-0123-1")
+    trigger = trigger_for("work-0123-1", first_poll_seconds=pause, deferred_at=time.time() - ago)
+    began = time.monotonic()
+    assert asyncio.run(event_of(trigger))["status"] == "Completed"
+    assert time.monotonic() - began < 3
+
+
 def test_early_looks_are_left_out_where_jobs_may_not_be_listed(aws: FakeSageMaker, hook: SageMakerHook):
     """Describe when it is due, and not before."""
     ensure_job(hook, processing_spec())

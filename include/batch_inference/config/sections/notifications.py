@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Self
 
 from pydantic import Field, JsonValue, StrictFloat, model_validator
@@ -56,7 +56,7 @@ class NotifySection(FrozenModel):
 
 
 def describe_exceeded_limits(
-    notify: NotifySection, run_summary: dict[str, Any]
+    notify: NotifySection, run_summary: Mapping[str, Any]
 ) -> Iterator[tuple[str, ThresholdNotifiers]]:
     """For each limit that a finished run exceeded, a sentence and the notifiers.
 

@@ -19,7 +19,7 @@ from batch_inference.planning.clusters.calibration import (
 )
 from batch_inference.planning.plan import Plan
 from batch_inference.pricing.costs import StageUsage, compute_stage_cost, load_prices, sum_if_known
-from batch_inference.run import task_ids
+from batch_inference.run import handoffs, task_ids
 from batch_inference.run.run_context import RunContext
 from batch_inference.verification.host_manifests import Shard
 
@@ -52,7 +52,7 @@ def calibrate(run: RunContext, **_: Any) -> dict[str, Any]:
     Raises:
         PlanError: by the canary's rate the rest exceeds the budget.
     """
-    config, plan, facts = run.pipeline, run.plan, run.pull(task_ids.COLLECT_SHARDS, "shard_stats")
+    config, plan, facts = run.pipeline, run.plan, run.pull(*handoffs.SHARD_STATS)
     if not facts["canary"]:
         return CalibrationResult(
             instance_count=facts["instance_count"], instance_types=plan.transform.instance_types
@@ -64,7 +64,7 @@ def calibrate(run: RunContext, **_: Any) -> dict[str, Any]:
         plan,
         CanaryShard(facts["canary"]["records"], facts["records_out"], facts["count"]),
         use,
-        spent_dollars=_total_cost(plan, [run.pull(task_ids.AWAIT_PREPROCESS), job]),
+        spent_dollars=_total_cost(plan, [run.pull(*handoffs.PREPROCESS_JOB), job]),
         now=datetime.now(UTC),
     )
     for entry in resized.log:

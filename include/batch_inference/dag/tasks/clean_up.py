@@ -1,4 +1,4 @@
-"""`clean_up`, the teardown: stop the run's jobs, delete its models, and fail if the run did not succeed."""
+"""`clean_up`, the teardown: stop the run's jobs, delete its models, report, and fail if the run did not succeed."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ from airflow.sdk.exceptions import AirflowFailException
 from batch_inference.common.errors import HandoffError
 from batch_inference.config.pipeline_files import load_pipeline_by_name
 from batch_inference.dag.janitor import clean_up_run
+from batch_inference.dag.task_functions import no_retry
+from batch_inference.dag.tasks.report import write_report
 from batch_inference.planning.plan import Plan
-from batch_inference.run.handoffs import PlanNotReadyError, pull_plan
-from batch_inference.run.task_ids import CHECKS, CLEAN_UP, COLLECT_SHARDS, PUBLISH
+from batch_inference.run.handoffs import SHARD_STATS, PlanNotReadyError, pull_plan
+from batch_inference.run.task_ids import AWAIT_PREPROCESS, CHECKS, CLEAN_UP, PUBLISH
 
 log = logging.getLogger(__name__)
 
@@ -24,8 +26,11 @@ class RunFailedError(AirflowFailException):
     """The run did not succeed. The teardown raises it, because its own success would make the run a success."""
 
 
-def clean_up(pipeline: str, *, ti: Any, dag_run: Any, **_: Any) -> dict[str, list[str]]:
-    """Stop this run's jobs and delete its models, see `clean_up_run`.
+def clean_up(pipeline: str, *, ti: Any, dag_run: Any, **_: Any) -> dict[str, Any]:
+    """Stop this run's jobs and delete its models, see `clean_up_run`; write the report of a run that has published.
+
+    Returns what was stopped or deleted (`removed`), and what `write_report` returns. Neither keeps the other from being
+    done.
 
     Raises:
         RunFailedError: a task failed, or nothing was published although the run was meant to publish.
@@ -35,24 +40,35 @@ def clean_up(pipeline: str, *, ti: Any, dag_run: Any, **_: Any) -> dict[str, lis
     except (HandoffError, PlanNotReadyError) as error:
         log.info("the plan is unknown, so jobs and models are found by their tags alone: %s", error)
         plan = None
+    states = ti.get_task_states(dag_id=ti.dag_id, run_ids=[dag_run.run_id])[dag_run.run_id]
+    reported: dict[str, Any] = {}
+    try:
+        removed = remove_leftovers(pipeline, plan, ti.dag_id, dag_run.run_id)
+    finally:
+        if states.get(PUBLISH) == "success":
+            reported = no_retry(write_report)(pipeline, ti=ti)
+    check_run_state(
+        states,
+        is_skip_intended=is_intended_skip(plan, ti.xcom_pull(AWAIT_PREPROCESS, key=SHARD_STATS[1])),
+        is_held=ti.xcom_pull(CHECKS, key="state") == "held",
+    )
+    return {"removed": removed, **reported}
+
+
+def remove_leftovers(pipeline: str, plan: Plan | None, dag_id: str, run_id: str) -> list[str]:
+    """Stop the run's jobs and delete its models, by the plan if it is known; returns their names."""
     where = plan or load_pipeline_by_name(pipeline)
     removed = clean_up_run(
         pipeline,
         aws_conn_id=where.aws_conn_id,
         region=where.region,
-        dag_id=ti.dag_id,
-        run_id=dag_run.run_id,
+        dag_id=dag_id,
+        run_id=run_id,
         reason="its run has ended",
         nonce=None if plan is None else plan.nonce,
     )
     log.info("stopped or deleted: %s", ", ".join(removed) or "nothing")
-    states = ti.get_task_states(dag_id=ti.dag_id, run_ids=[dag_run.run_id])[dag_run.run_id]
-    check_run_state(
-        states,
-        is_skip_intended=is_intended_skip(plan, ti.xcom_pull(COLLECT_SHARDS, key="shard_stats")),
-        is_held=ti.xcom_pull(CHECKS, key="state") == "held",
-    )
-    return {"removed": removed}
+    return removed
 
 
 def is_intended_skip(plan: Plan | None, shard_stats: Mapping[str, Any] | None) -> bool:

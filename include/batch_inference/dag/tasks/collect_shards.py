@@ -1,4 +1,4 @@
-"""`collect_shards`: read the manifests of `preprocess`, count shards and records, and group the shards for `join`."""
+"""The end of `await_preprocess`: read the manifests, count shards and records, group the shards for `join`."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from batch_inference.jobs.common.groups import merge_group_counts
 from batch_inference.jobs.common.profiles import merge_profiles
 from batch_inference.planning.clusters.sizing import cap_instance_count
 from batch_inference.planning.inputs.input_split import group_neighbours
+from batch_inference.run.handoffs import PREPROCESS_JOB, SHARD_STATS
 from batch_inference.run.job_outputs import check_not_overwritten
 from batch_inference.run.run_context import RunContext
-from batch_inference.run.task_ids import AWAIT_PREPROCESS
 from batch_inference.verification.host_manifests import ShardList, merge_host_manifests
 from batch_inference.verification.reconciliation import check_max_rejected
 
@@ -34,7 +34,7 @@ def collect_shards(run: RunContext, **_: Any) -> list[dict[str, int]] | SkipDown
         ReconciliationError: an object was overwritten between the plan and the job that read it.
     """
     config, plan, storage, paths = run.pipeline, run.plan, run.storage, run.paths
-    job = run.pull(AWAIT_PREPROCESS)
+    job = run.pull(*PREPROCESS_JOB)
     preprocess_paths = paths.build_job_paths(job["job_name"])
     documents = [storage.read_json(uri) for uri in storage.list_uris(preprocess_paths.manifests)]
     check_not_overwritten(storage, plan.input.uri, paths.input_listing, read_until=job["ended_at"])
@@ -57,7 +57,7 @@ def collect_shards(run: RunContext, **_: Any) -> list[dict[str, int]] | SkipDown
         if plan.canary and manifests.records_out
         else None,
     }
-    run.push("shard_stats", shard_stats)
+    run.push(SHARD_STATS[1], shard_stats)
     profiles = (storage.read_json(uri) for uri in storage.list_uris(preprocess_paths.profiles))
     profile = {
         "version": 1,

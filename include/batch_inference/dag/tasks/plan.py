@@ -7,6 +7,7 @@ import json
 import logging
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -57,6 +58,9 @@ log = logging.getLogger(__name__)
 
 #: States of a task that will run, or run again, after `plan_run`.
 RERUN_STATES = {None, "removed", "restarting", "up_for_retry"}
+
+#: Modules of the jobs that are uploaded at a time.
+UPLOAD_WORKERS = 8
 
 PACKAGE_DIR = Path(__file__).resolve().parents[2]
 
@@ -262,8 +266,13 @@ def get_data_time(dag_run: Any) -> datetime:
 
 def upload_code(storage: Storage, paths: RunPaths, code: Mapping[str, bytes]) -> None:
     """Upload the code of the processing jobs to the run's prefix, with the folders of the package."""
-    for name, content in code.items():
-        storage.write(f"{paths.code}{name}", content, content_type="text/x-python")
+
+    def upload(name: str) -> None:
+        storage.write(f"{paths.code}{name}", code[name], content_type="text/x-python")
+
+    with ThreadPoolExecutor(UPLOAD_WORKERS) as pool:
+        for _ in pool.map(upload, code):
+            pass  # raises what the upload raised
 
 
 def read_code() -> dict[str, bytes]:

@@ -73,7 +73,7 @@ def publish(run: RunContext, *, dag_run: Any, outlet_events: Any, **_: Any) -> d
         )
         manifest["replaces"] = publication.list_replaced_parts()
         manifest = publication.commit(manifest)
-    # A copy for `report`: by then another run may have published to the same output.
+    # A copy for the report: by then another run may have published to the same output.
     storage.write_json(paths.build_committed_manifest_uri(publication.attempt_id), manifest)
     # A run that replaced this one writes its own _SUCCESS.
     if publication.is_current(manifest):

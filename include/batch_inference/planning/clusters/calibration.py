@@ -185,6 +185,6 @@ def _explain_over_budget(
     return (
         f"the canary measured {rate.bytes_per_second / 1e6:.3g} MB/s, by which the rest would cost at least "
         f"{format_dollars(cheapest.dollars)}; of the budget {format_dollars(max(0.0, budget or 0.0))} is "
-        f"left{join_clause}. Nothing further was spent: raise the budget and clear `collect_shards` and what follows "
+        f"left{join_clause}. Nothing further was spent: raise the budget and clear `await_preprocess` and what follows "
         "it, or set on_over_budget: approve"
     )
