@@ -46,7 +46,7 @@ from tools.benchmarks.billing_simulator import (
 )
 from tools.benchmarks.sizing_pictures import Row, render_summary, render_svg, render_table
 
-PREPROCESS_RATE, TRANSFORM_RATE = 10e6, 2e6
+PREPROCESS_RATE, TRANSFORM_RATE = 20e6, 2e6
 TRUE_RATE_FACTORS = (0.7, 0.85, 1.0, 1.15, 1.3)
 #: What a gzip object of numbers is taken to unpack to, here and in the listing that the planner sees.
 GZIP_RATIO = 4

@@ -40,7 +40,7 @@ def rate(history: list[HistoryRow], **changes: Any) -> Any:
 def test_without_runs_a_stated_default_applies_scaled_by_the_type() -> None:
     assert (rate([]).bytes_per_second, rate([]).margin, rate([]).runs) == (2e6, 0.3, 0)
     assert rate([], instance_type="ml.m5.2xlarge").bytes_per_second == 4e6
-    assert rate([], stage="preprocess").bytes_per_second == 10e6
+    assert rate([], stage="preprocess").bytes_per_second == 20e6
     assert rate([]).describe_basis("transform") == (
         "transform assumed at 2 MB/s per instance ± 30%, as no run has been measured yet"
     )
