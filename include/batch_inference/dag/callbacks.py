@@ -12,7 +12,6 @@ from airflow.sdk import BaseNotifier
 from batch_inference.common.errors import PipelineError
 from batch_inference.config.pipeline import Pipeline
 from batch_inference.config.sections.notifications import Notifier, NotifySection, describe_exceeded_limits
-from batch_inference.reporting.summary import parse_summary
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +34,8 @@ def build_report_callback(pipeline: Pipeline) -> Callable[[Any], None] | None:
         build_notifiers(pipeline, limit.notifiers if limit else (), f"{setting}.notifiers")
 
     def notify_if_exceeded(context: Any) -> None:
+        from batch_inference.reporting.summary import parse_summary
+
         summary = parse_summary(context["ti"].xcom_pull(task_ids=context["ti"].task_id))
         if summary is not None:  # None: nothing was published, or the task was marked success by hand
             notify_of_exceeded_limits(pipeline, notify, summary, context)
