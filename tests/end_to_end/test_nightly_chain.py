@@ -112,10 +112,11 @@ def started(deployment: Deployment) -> dict[str, str]:
         deployment.write_pipeline(name, change)
     for name in (FOLLOWER, BY_HAND, LARGE, NIGHTLY):
         deployment.unpause(name)
-    counts = {BY_HAND: 4, LARGE: 2}
-    return {
-        name: deployment.trigger(name, {"transform_instance_count": count}) for name, count in counts.items()
+    sizes = {
+        BY_HAND: {"transform_instance_count": 4},
+        LARGE: {"transform_instance_count": 2, "preprocess_instance_count": 2},
     }
+    return {name: deployment.trigger(name, conf) for name, conf in sizes.items()}
 
 
 @pytest.fixture(scope="module")
@@ -348,7 +349,10 @@ def test_a_large_run_is_joined_by_a_job(
     first_run: tuple[str, str, Watch],
     published: tuple[pandas.DataFrame, dict[str, Any]],
 ) -> None:
-    """The mapped tasks are skipped; the rows are those that Airflow's workers join, by two instances and by four."""
+    """The mapped tasks are skipped; the rows are those that Airflow's workers join, by two instances and by four.
+
+    Two instances preprocess them, and exchange the keys of their records.
+    """
     run_id = started[LARGE]
     assert deployment.wait(LARGE, run_id) == "success"
     assert joining(deployment.states(LARGE, run_id)) == ("success", "success", {"skipped"})
@@ -362,9 +366,11 @@ def test_a_large_run_is_joined_by_a_job(
     assert job["instance_count"] == 2
     shards = deployment.xcom(LARGE, run_id, "await_preprocess", "shard_stats")["count"]
     assert len(manifest["files"]) == shards
-    report = json.loads(
-        deployment.objects(deployment.xcom(LARGE, run_id, "plan")["run_prefix"])["report.json"]
-    )
+    stored = deployment.objects(deployment.xcom(LARGE, run_id, "plan")["run_prefix"])
+    hosts = [json.loads(stored[key]) for key in stored if "/manifest/algo-" in key]
+    assert all(host["records_in"] and host["exchanged_bytes"] for host in hosts)  # repeats are found over both
+    assert len(hosts) == 2
+    report = json.loads(stored["report.json"])
     join = next(stage for stage in report["stages"] if stage["stage"] == "join")
     assert join["billed_seconds"] >= join["busy_seconds"] > 0
     assert any(sentence.startswith("Join uses 2 ") for sentence in report["sentences"])
