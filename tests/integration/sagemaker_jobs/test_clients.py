@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 from airflow.providers.amazon.aws.hooks.sagemaker import SageMakerHook
-from botocore.loaders import JSONFileLoader
+from botocore.loaders import JSONFileLoader, create_loader
 
 from sagemaker_jobs import aws
 
@@ -20,6 +20,8 @@ def test_models_are_shared_and_clients_are_not(monkeypatch: pytest.MonkeyPatch) 
         monkeypatch.setenv(f"AIRFLOW_CONN_{name.upper()}", uri)
     monkeypatch.setattr(aws, "_SHARED_MODELS", {})
     read: list[str] = []
+    # The laptop's settings for Airflow, which tests use, share the models of all sessions.
+    monkeypatch.setattr("botocore.session.create_loader", create_loader)
     load_file, own_thread = JSONFileLoader.load_file, threading.get_ident()
 
     def record_read(self: Any, path: str) -> Any:
