@@ -368,8 +368,8 @@ def test_a_large_run_is_joined_by_a_job(
     assert len(manifest["files"]) == shards
     stored = deployment.objects(deployment.xcom(LARGE, run_id, "plan")["run_prefix"])
     hosts = [json.loads(stored[key]) for key in stored if "/manifest/algo-" in key]
-    assert all(host["records_in"] and host["exchanged_bytes"] for host in hosts)  # repeats are found over both
-    assert len(hosts) == 2
+    assert len(hosts) == 2  # which find repeats over both
+    assert all(host["records_in"] and host["exchanged_bytes"] for host in hosts)
     report = json.loads(stored["report.json"])
     join = next(stage for stage in report["stages"] if stage["stage"] == "join")
     assert join["billed_seconds"] >= join["busy_seconds"] > 0
