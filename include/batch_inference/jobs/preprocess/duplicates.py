@@ -19,14 +19,13 @@ import numpy as np
 from batch_inference.jobs.common.byte_ranges import ByteCells
 from batch_inference.jobs.config.preprocess_config import PreprocessConfig, Rule
 from batch_inference.jobs.preprocess.key_digests import KeyDigester
+from batch_inference.jobs.preprocess.objects import RECORD_BITS
 from batch_inference.jobs.preprocess.peers import Peers
 from batch_inference.jobs.preprocess.readers.batch import Batch
 from batch_inference.jobs.preprocess.record_validator import build_mask, build_table
 from batch_inference.jobs.preprocess.rules import compile_rule
 from batch_inference.jobs.preprocess.source import ColumnNames
 
-# The ordinal of a record: the rank of its object, then its number within it.
-RECORD_BITS = 39
 _SENT = np.dtype([("high", "<u8"), ("low", "<u8"), ("ordinal", "<i8")])
 _STORED = np.dtype([*_SENT.descr, ("source", "<u2")])
 _IN_MEMORY = 1 << 20  # entries kept in memory before they are written to buckets on disk
@@ -121,14 +120,14 @@ class Duplicates:
             }
         )
 
-    def flag_repeats(self, rank: int, batch: Batch) -> dict[str, np.ndarray]:
-        """Flag the repeats in a batch of the object of this rank, for each rule by name."""
+    def flag_repeats(self, batch: Batch) -> dict[str, np.ndarray]:
+        """Flag the repeats in a batch, for each rule by name."""
         flags = {}
-        first = (rank << RECORD_BITS) + batch.first_record
         for name, ordinals in self._found.items():
-            low, high = np.searchsorted(ordinals, (first, first + len(batch)))
             flags[name] = np.zeros(len(batch), dtype=bool)
-            flags[name][ordinals[low:high] - first] = True
+            if len(ordinals):
+                at = np.minimum(np.searchsorted(ordinals, batch.ordinals), len(ordinals) - 1)
+                flags[name] = ordinals[at] == batch.ordinals
         return flags
 
 
@@ -138,6 +137,8 @@ def rank_objects(uris: Sequence[str], peers: Peers) -> list[int]:
     Raises:
         JobError: a host breaks off.
     """
+    if len(peers.hosts) == 1:
+        return list(range(len(uris)))
     outgoing = [open_temporary_file() for _ in peers.hosts]
     for file in outgoing:
         file.write(json.dumps(uris).encode("ascii"))
@@ -194,21 +195,16 @@ def _exchange(peers: Peers, outgoing: Sequence[IO[bytes]]) -> Iterator[IO[bytes]
             yield stack.enter_context(file)
 
 
-def iter_entries(file: IO[bytes], limit: int | None = None) -> Iterator[np.ndarray]:
-    """Read entries that were written to a file, at most `limit`, in parts of bounded size."""
-    while limit is None or limit:
-        wanted = _IN_MEMORY // 4 if limit is None else min(limit, _IN_MEMORY // 4)
-        entries = np.frombuffer(file.read(wanted * _SENT.itemsize), dtype=_SENT)
-        if not len(entries):
-            return
-        yield entries
-        limit = limit and limit - len(entries)
+def iter_entries(file: IO[bytes]) -> Iterator[np.ndarray]:
+    """Read entries that were written to a file, in parts of bounded size."""
+    while data := file.read(_IN_MEMORY // 4 * _SENT.itemsize):
+        yield np.frombuffer(data, dtype=_SENT)
 
 
 class KeyCollector:
     """Writes the keys of records that passed the rules before each `duplicates` rule, to a file for each of these.
 
-    Without such rules it collects nothing.
+    Without such rules it collects nothing. The ordinals are those of the batches.
     """
 
     def __init__(self, config: PreprocessConfig, path: Path) -> None:
@@ -247,17 +243,17 @@ class KeyCollector:
                 return True
         return False
 
-    def add(self, rank: int, names: ColumnNames, batch: Batch) -> dict[str, int]:
-        """Add the keys of a batch of the object of this rank; returns how many for each rule by name."""
+    def add(self, names: ColumnNames, batch: Batch) -> None:
+        """Add the keys of a batch."""
         if names is None or not self._rules:
-            return {}
+            return
         readable = np.flatnonzero(
             (batch.field_counts == len(names)) & build_mask(len(batch), batch.malformed)
         )
         if not len(readable):
-            return {}
+            return
         is_plain = batch.is_plain[readable]
-        ordinals = (rank << RECORD_BITS) + batch.first_record + readable
+        ordinals = batch.ordinals[readable]
         passed = np.ones(len(readable), dtype=bool)
         if self._is_validating:
             table, failed = build_table(self._source, names, batch, readable)
@@ -270,7 +266,6 @@ class KeyCollector:
             }
         nowhere = np.zeros(len(readable), dtype=np.int64)
         absent = ByteCells(batch.buffer, nowhere, nowhere)
-        counts = {}
         for rule in self._rules:
             if rule.kind != "duplicates":
                 if self._is_validating:
@@ -281,5 +276,3 @@ class KeyCollector:
             entries = np.empty(len(digests), dtype=_SENT)
             entries["high"], entries["low"], entries["ordinal"] = *digests.T, ordinals[passed]
             self._files[rule.name].write(entries.tobytes())
-            counts[rule.name] = len(entries)
-        return counts

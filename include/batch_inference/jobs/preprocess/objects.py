@@ -37,6 +37,8 @@ _UNEXPECTED_FORMATS = {
     BZIP2: "bzip2 data, which is not read",
     XZ: "xz data, which is not read",
 }
+# The ordinal of a record is the rank of its object, and in these lower bits its number within the object.
+RECORD_BITS = 39
 _COMPRESSIONS = {"gzip": GZIP, "zstd": ZSTD}
 _SAMPLE_BYTES = 1 << 20
 _CUT_WINDOW_BYTES = 1 << 16
@@ -72,6 +74,11 @@ class ObjectPart:
     end: int | None = None
     lines_before: int = 0
     records_before: int = 0
+
+    @property
+    def ordinal_before(self) -> int:
+        """The ordinal of the record before its first one."""
+        return (self.rank << RECORD_BITS) + self.records_before
 
     @property
     def is_whole(self) -> bool:

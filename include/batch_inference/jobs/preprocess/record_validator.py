@@ -47,12 +47,12 @@ class RecordValidator:
         self.group_counts = GroupCounts(config.sensitive_columns)
 
     def validate(
-        self, names: ColumnNames, batch: Batch, duplicate_flags: Mapping[str, np.ndarray], uri: str
+        self, names: ColumnNames, batch: Batch, duplicate_flags: Mapping[str, np.ndarray], records_label: str
     ) -> ValidationResult:
         """Validate a batch and build the features of the records that pass.
 
-        `duplicate_flags`: for each `duplicates` rule by name, which records of the batch are repeats. `uri` names the
-        object in messages.
+        `duplicate_flags`: for each `duplicates` rule by name, which records of the batch are repeats. `records_label`
+        names them in messages.
         """
         failures: dict[int, tuple[str, str]] = dict(batch.malformed)
         failures.update(_find_arity_failures(names, batch, self._config.input))
@@ -67,8 +67,7 @@ class RecordValidator:
                 if row not in failed:
                     failed[row] = (name, reason(table, row))
         passed = build_mask(table.row_count, failed)
-        records = f"records {batch.first_record:,} to {batch.first_record + len(batch) - 1:,} of {uri}"
-        features, feature_ends, left_out = self.feature_builder.build_features(table, passed, records)
+        features, feature_ends, left_out = self.feature_builder.build_features(table, passed, records_label)
         if left_out:
             failed.update(left_out)
             passed = build_mask(table.row_count, failed)

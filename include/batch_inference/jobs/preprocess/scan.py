@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Iterator, Sequence
@@ -11,9 +10,10 @@ import numpy as np
 
 from batch_inference.jobs.config.preprocess_config import PreprocessConfig, Rule
 from batch_inference.jobs.preprocess.duplicates import KeyCollector, iter_entries, select_duplicates_rules
-from batch_inference.jobs.preprocess.objects import InputObject, ObjectPart
+from batch_inference.jobs.preprocess.objects import RECORD_BITS, InputObject, ObjectPart
+from batch_inference.jobs.preprocess.readers.batch import Batch
 from batch_inference.jobs.preprocess.readers.csv_batches import RecordContinuesError
-from batch_inference.jobs.preprocess.source import PartReader, check_members
+from batch_inference.jobs.preprocess.source import ColumnNames, PartReader, check_members, combine_batches
 
 
 @dataclass
@@ -21,36 +21,51 @@ class PartScan:
     """What was found in a part of an object.
 
     Attributes:
+        records_before: how many records of the object come before it, of those that were scanned with it.
         is_complete: whether the part ends where a record ends.
-        key_counts: how many keys were collected for each `duplicates` rule, by name.
         unseen_names, seen_members: as in PartReader.
     """
 
     part: ObjectPart
+    records_before: int = 0
     records: int = 0
     lines: int = 0
     is_complete: bool = True
-    key_counts: Counter[str] = field(default_factory=Counter)
     unseen_names: set[str] = field(default_factory=set)
     seen_members: set[str] = field(default_factory=set)
 
 
 def scan_partition(parts: Sequence[ObjectPart], config: PreprocessConfig, keys_path: Path) -> list[PartScan]:
-    """Scan parts; the keys for each `duplicates` rule are written to `keys_path`, with its index as suffix."""
-    scans = []
+    """Scan parts; the keys for each `duplicates` rule are written to `keys_path`, with its index as suffix.
+
+    The records of an object are numbered from its first one among these parts.
+    """
+    scans: list[PartScan] = []
     with KeyCollector(config, keys_path) as keys:
-        for part in parts:
-            scan, reader = PartScan(part), PartReader(part, config.input)
-            try:
-                for names, batch in reader:
-                    scan.records += len(batch)
-                    scan.key_counts.update(keys.add(part.rank, names, batch))
-            except RecordContinuesError:
-                scan.is_complete = False
-            scan.lines = reader.line_count
-            scan.unseen_names, scan.seen_members = reader.unseen_names, reader.seen_members
-            scans.append(scan)
+        for names, batch, _ in combine_batches(_read_parts(parts, config, scans)):
+            keys.add(names, batch)
     return scans
+
+
+def _read_parts(
+    parts: Sequence[ObjectPart], config: PreprocessConfig, scans: list[PartScan]
+) -> Iterator[tuple[ColumnNames, Batch, None]]:
+    """Yield the batches of the parts, and add what was found in each to `scans`."""
+    for part in parts:
+        is_continued = bool(scans) and scans[-1].part.object == part.object
+        scan = PartScan(
+            part, records_before=scans[-1].records_before + scans[-1].records if is_continued else 0
+        )
+        scans.append(scan)
+        reader = PartReader(replace(part, records_before=scan.records_before), config.input)
+        try:
+            for names, batch in reader:
+                scan.records += len(batch)
+                yield names, batch, None
+        except RecordContinuesError:
+            scan.is_complete = False
+        scan.lines = reader.line_count
+        scan.unseen_names, scan.seen_members = reader.unseen_names, reader.seen_members
 
 
 class InputScan:
@@ -90,14 +105,18 @@ class InputScan:
         return parts
 
     def read_keys(self, rule: Rule) -> Iterator[np.ndarray]:
-        """Read the keys that were collected for a rule, with the final ordinals of their records."""
+        """Read the keys that were collected for a rule, with the final ordinals of their records.
+
+        Only the first object of a partition may have records in the partition before it.
+        """
         suffix = select_duplicates_rules(self._config).index(rule)
-        parts = iter(self.number_parts())
+        numbered = iter(self.number_parts())
         for keys_path, scans in self._partitions:
+            parts = [next(numbered) for _ in scans]
             with Path(f"{keys_path}{suffix}").open("rb") as file:
-                for scan in scans:
-                    records_before = next(parts).records_before
-                    for entries in iter_entries(file, scan.key_counts[rule.name]):
+                for entries in iter_entries(file):
+                    if parts and parts[0].records_before:
                         entries = entries.copy()
-                        entries["ordinal"] += records_before
-                        yield entries
+                        is_first = entries["ordinal"] >> RECORD_BITS == parts[0].rank
+                        entries["ordinal"][is_first] += parts[0].records_before
+                    yield entries

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from collections import deque
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Mapping
 
 import numpy as np
 
+from batch_inference.jobs.preprocess.objects import RECORD_BITS
 from batch_inference.jobs.preprocess.readers.batch import Batch
 from batch_inference.jobs.preprocess.record_validator import ValidationResult
 
@@ -42,13 +43,16 @@ class ShardWriter:
 
     def add(
         self,
-        uri: str,
+        uris: Mapping[int, str],
         columns: tuple[str, ...],
         batch: Batch,
         validation: ValidationResult,
         bytes_read: np.ndarray,
     ) -> None:
-        """Write one batch; `bytes_read` has the bytes of input read after each of its records."""
+        """Write one batch; `bytes_read` has the bytes of input read after each of its records.
+
+        `uris`: of the objects, by rank.
+        """
         if self._records and columns != self._columns:
             self._close()
         self._columns = columns
@@ -65,7 +69,7 @@ class ShardWriter:
                 features = validation.features[line_ends[kept[start]] : line_ends[kept[end]]]
                 self._write_kept(texts, features, int(kept[end] - kept[start]))
             while rejects and rejects[0][0] < end:
-                self._write_reject(uri, batch, *rejects.popleft())
+                self._write_reject(uris, batch, *rejects.popleft())
             start = end
             while self._cuts and self._cuts[-1] <= bytes_read[end - 1]:
                 self._cuts.pop()
@@ -95,10 +99,14 @@ class ShardWriter:
         self._file("records", self._suffix).write(texts)
         self._records += count
 
-    def _write_reject(self, uri: str, batch: Batch, index: int, reject: tuple[str, str]) -> None:
-        line, record = int(batch.line_numbers[index]), batch.first_record + index
+    def _write_reject(
+        self, uris: Mapping[int, str], batch: Batch, index: int, reject: tuple[str, str]
+    ) -> None:
+        rank, record = divmod(int(batch.ordinals[index]), 1 << RECORD_BITS)
         text = batch.get_original_text(index)
-        self._file("rejects", "jsonl").write(encode_reject(uri, line, record, *reject, text))
+        self._file("rejects", "jsonl").write(
+            encode_reject(uris[rank], int(batch.line_numbers[index]), record, *reject, text)
+        )
         self._rejects += 1
 
     def _close(self) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import chain
-from typing import Iterator, Optional, Sequence, Tuple
+from typing import Iterable, Iterator, Optional, Sequence, Tuple, TypeVar
 
 from batch_inference.jobs.common.errors import InputError
 from batch_inference.jobs.config.preprocess_config import InputConfig
@@ -14,11 +14,17 @@ from batch_inference.jobs.preprocess.objects import (
     estimate_decompressed_bytes,
     translate_read_errors,
 )
-from batch_inference.jobs.preprocess.readers.batch import Batch, build_batch, iter_parsed
-from batch_inference.jobs.preprocess.readers.csv_batches import CsvBatchReader
+from batch_inference.jobs.preprocess.readers.batch import (
+    Batch,
+    build_batch,
+    concatenate_batches,
+    iter_parsed,
+)
+from batch_inference.jobs.preprocess.readers.csv_batches import BLOCK_BYTES, CsvBatchReader
 from batch_inference.jobs.preprocess.readers.json_records import JsonRecordReader
 from batch_inference.jobs.preprocess.readers.parquet_records import ParquetRecordReader
 
+COMBINED_RECORDS = 4_096
 # The names of the columns of an object, in its order; None until a record shows how many optional ones it has.
 ColumnNames = Optional[Tuple[str, ...]]
 
@@ -51,9 +57,8 @@ class PartReader:
             return
         with translate_read_errors(part.object, self._config):
             for names, batch in read[self._config.format]():
-                if part.begin:
-                    batch.first_record += part.records_before
-                    batch.line_numbers = batch.line_numbers + part.lines_before
+                batch.ordinals = batch.ordinals + part.ordinal_before
+                batch.line_numbers = batch.line_numbers + part.lines_before
                 yield names, batch
 
     def _read_csv(self) -> Iterator[tuple[ColumnNames, Batch]]:
@@ -93,6 +98,35 @@ class PartReader:
         records = ParquetRecordReader(self._part.object, self._config)
         for parsed in records.iter_parsed():
             yield records.column_names, build_batch(parsed)
+
+
+_Extra = TypeVar("_Extra")
+
+
+def combine_batches(
+    batches: Iterable[tuple[ColumnNames, Batch, _Extra]],
+) -> Iterator[tuple[ColumnNames, Batch, list[_Extra]]]:
+    """Combine batches that follow each other and have the same columns, until they have COMBINED_RECORDS.
+
+    Small objects then take about as long for each record as large ones. Each batch comes with something of its own.
+    """
+    waiting: list[Batch] = []
+    extras: list[_Extra] = []
+    waiting_names: ColumnNames = None
+    for names, batch, extra in batches:
+        if waiting and (names != waiting_names or _is_full([*waiting, batch])):
+            yield waiting_names, concatenate_batches(waiting), extras
+            waiting, extras = [], []
+        waiting_names = names
+        waiting.append(batch)
+        extras.append(extra)
+    if waiting:
+        yield waiting_names, concatenate_batches(waiting), extras
+
+
+def _is_full(batches: Sequence[Batch]) -> bool:
+    records, size = sum(map(len, batches)), sum(len(batch.buffer) for batch in batches)
+    return records > COMBINED_RECORDS or size > BLOCK_BYTES
 
 
 def estimate_text_bytes(input_object: InputObject, input_config: InputConfig) -> int:

@@ -15,7 +15,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Callable, Iterator, List, Sequence, Tuple
+from typing import Any, Callable, Iterator, List, Mapping, Sequence, Tuple
 
 import numpy as np
 
@@ -28,13 +28,14 @@ from batch_inference.jobs.preprocess.duplicates import (
     find_duplicates,
     select_duplicates_rules,
 )
-from batch_inference.jobs.preprocess.objects import ObjectPart
+from batch_inference.jobs.preprocess.objects import RECORD_BITS, ObjectPart
 from batch_inference.jobs.preprocess.partition import cut_objects, partition_parts, undo_cuts
 from batch_inference.jobs.preprocess.peers import Peers
+from batch_inference.jobs.preprocess.readers.batch import Batch
 from batch_inference.jobs.preprocess.record_validator import RecordValidator
 from batch_inference.jobs.preprocess.scan import InputScan, scan_partition
 from batch_inference.jobs.preprocess.shard_writer import ShardWriter
-from batch_inference.jobs.preprocess.source import PartReader
+from batch_inference.jobs.preprocess.source import ColumnNames, PartReader, combine_batches
 
 # Runs a function once for each tuple of arguments, each time in another process.
 RunPartitions = Callable[[Callable[..., Any], Sequence[Tuple[Any, ...]]], List[Any]]
@@ -153,32 +154,49 @@ def process_partition(
     validator, result = RecordValidator(config), PreprocessResult()
     suffix = "jsonl" if config.input.format == "jsonlines" else "csv"
     total = sum(part.text_bytes for part in parts)
-    bytes_before = 0  # bytes of the parts already read
+    uris = {part.rank: part.object.uri for part in parts}
+    batches = combine_batches(_read_parts(parts, config, result))
     with ShardWriter(output, shard_prefix, total, config.shard_bytes, suffix) as writer:
-        for part in parts:
-            uri = part.object.uri
-            records = blank = 0
-            position = float(bytes_before)
-            bytes_before += part.text_bytes
-            columns: tuple[str, ...] = ()
-            for names, batch in PartReader(part, config.input):
-                validation = validator.validate(names, batch, duplicates.flag_repeats(part.rank, batch), uri)
-                positions = np.minimum(
-                    position + np.cumsum(batch.text_ends + 1 - batch.text_starts), bytes_before
-                )
-                if len(batch):
-                    position = float(positions[-1])
-                columns = names or ()
-                writer.add(uri, columns, batch, validation, positions)
-                result.rejected.update(rule for rule, _ in validation.rejects.values())
-                records += len(batch)
-                blank += batch.blank_lines
-            result.objects.append(
-                {"source": uri, "records": records, "blank_lines": blank, "columns": list(columns)}
-            )
+        for names, batch, positions in batches:
+            label = _label_records(batch.ordinals, uris)
+            validation = validator.validate(names, batch, duplicates.flag_repeats(batch), label)
+            writer.add(uris, names or (), batch, validation, np.concatenate(positions))
+            result.rejected.update(rule for rule, _ in validation.rejects.values())
     result.shards, result.groups = writer.shards, validator.group_counts.to_dict()
     result.profile = validator.profile
     return result
+
+
+def _read_parts(
+    parts: Sequence[ObjectPart], config: PreprocessConfig, result: PreprocessResult
+) -> Iterator[tuple[ColumnNames, Batch, np.ndarray]]:
+    """Yield the batches of the parts with the bytes of text read after each record; counts them in the result."""
+    bytes_before = 0  # bytes of the parts already read
+    for part in parts:
+        count: dict[str, Any] = {"source": part.object.uri, "records": 0, "blank_lines": 0, "columns": []}
+        result.objects.append(count)
+        position = float(bytes_before)
+        bytes_before += part.text_bytes
+        for names, batch in PartReader(part, config.input):
+            lengths = batch.text_ends + 1 - batch.text_starts
+            positions = np.minimum(position + np.cumsum(lengths), bytes_before)
+            if len(batch):
+                position = float(positions[-1])
+            count["records"] += len(batch)
+            count["blank_lines"] += batch.blank_lines
+            count["columns"] = list(names or ())
+            yield names, batch, positions
+
+
+def _label_records(ordinals: np.ndarray, uris: Mapping[int, str]) -> str:
+    """Name records in messages, from the first to the last."""
+    if not len(ordinals):
+        return "no records"
+    ends = [divmod(int(ordinals[at]), 1 << RECORD_BITS) for at in (0, -1)]
+    (first_rank, first), (last_rank, last) = ends
+    if first_rank == last_rank:
+        return f"records {first:,} to {last:,} of {uris[first_rank]}"
+    return f"records from {first:,} of {uris[first_rank]} to {last:,} of {uris[last_rank]}"
 
 
 def merge_results(results: Sequence[PreprocessResult]) -> PreprocessResult:

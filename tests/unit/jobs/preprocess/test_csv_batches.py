@@ -65,7 +65,7 @@ def list_batched(batches: list[Batch]) -> list[Record]:
     """Cells, text, line number, reject and original text of each record."""
     records: list[Record] = []
     for batch in batches:
-        assert batch.first_record == len(records) + 1
+        assert batch.ordinals.tolist() == [len(records) + number + 1 for number in range(len(batch))]
         first_cell = 0
         for index in range(len(batch)):
             last_cell = first_cell + int(batch.field_counts[index])

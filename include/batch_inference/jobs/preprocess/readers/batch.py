@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import Callable, Iterator, Sequence
 
@@ -60,7 +60,7 @@ class Batch:
         cell_starts, cell_ends: range of each cell's text, record by record. An empty cell is a null.
         separator: the byte between the cells of a record, one after the other in the buffer.
         line_numbers: the number of each record's first line within its object, from 1.
-        first_record: the number of the first record within its object, from 1.
+        ordinals: the number of each record within its object, from 1, plus the rank of the object in the bits above.
         is_plain: for each record, whether no cell holds a separator, a quote or a line break.
         malformed: rule and reason of each record that cannot be parsed, by its index in the batch.
         blank_lines: number of empty lines skipped; they are not records.
@@ -75,7 +75,7 @@ class Batch:
     cell_ends: np.ndarray
     separator: str
     line_numbers: np.ndarray
-    first_record: int
+    ordinals: np.ndarray
     is_plain: np.ndarray
     malformed: dict[int, tuple[str, str]] = field(default_factory=dict)
     blank_lines: int = 0
@@ -140,7 +140,7 @@ def build_batch(parsed: ParsedRecords, separator: str = ",") -> Batch:
         cell_ends=cell_ends,
         separator=separator,
         line_numbers=np.array(parsed.line_numbers, dtype=np.int64),
-        first_record=parsed.first_record,
+        ordinals=parsed.first_record + np.arange(len(rows)),
         is_plain=is_plain,
         malformed=malformed,
         blank_lines=parsed.blank_lines,
@@ -148,35 +148,65 @@ def build_batch(parsed: ParsedRecords, separator: str = ",") -> Batch:
     )
 
 
-def merge_batches(plain: Batch, other: Batch) -> Batch:
-    """Merge two batches of the same lines, of which no record is malformed in the first one, by line number."""
-    if not len(other):
-        plain.blank_lines += other.blank_lines
-        return plain
-    line_numbers = np.concatenate((plain.line_numbers, other.line_numbers))
-    order = np.argsort(line_numbers, kind="stable")
-    counts = np.concatenate((plain.field_counts, other.field_counts))
-    cells = expand_ranges((np.cumsum(counts) - counts)[order], counts[order])
-    offset = len(plain.buffer)
-    place = np.argsort(order, kind="stable")[len(plain) :].tolist()
+def concatenate_batches(batches: Sequence[Batch]) -> Batch:
+    """Concatenate batches with the same separator, of one object or of several."""
+    if len(batches) == 1:
+        return batches[0]
+    counts = [len(batch) for batch in batches]
+    firsts = [sum(counts[:at]) for at in range(len(batches))]
+    sizes = [len(batch.buffer) for batch in batches]
+    offsets = [sum(sizes[:at]) for at in range(len(batches))]
 
-    def append(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-        return np.concatenate((first, second + offset))
+    def join(name: str) -> np.ndarray:
+        return np.concatenate([getattr(batch, name) for batch in batches])
+
+    def shift(name: str) -> np.ndarray:
+        return np.concatenate([getattr(batch, name) + offset for batch, offset in zip(batches, offsets)])
 
     return Batch(
-        buffer=plain.buffer + other.buffer,
-        text_starts=append(plain.text_starts, other.text_starts)[order],
-        text_ends=append(plain.text_ends, other.text_ends)[order],
-        field_counts=counts[order],
-        cell_starts=append(plain.cell_starts, other.cell_starts)[cells],
-        cell_ends=append(plain.cell_ends, other.cell_ends)[cells],
-        separator=plain.separator,
-        line_numbers=line_numbers[order],
-        first_record=plain.first_record,
-        is_plain=np.concatenate((plain.is_plain, other.is_plain))[order],
-        malformed={place[index]: reject for index, reject in other.malformed.items()},
-        blank_lines=plain.blank_lines + other.blank_lines,
-        original_texts={place[index]: text for index, text in other.original_texts.items()},
+        buffer=b"".join([batch.buffer for batch in batches]),
+        text_starts=shift("text_starts"),
+        text_ends=shift("text_ends"),
+        field_counts=join("field_counts"),
+        cell_starts=shift("cell_starts"),
+        cell_ends=shift("cell_ends"),
+        separator=batches[0].separator,
+        line_numbers=join("line_numbers"),
+        ordinals=join("ordinals"),
+        is_plain=join("is_plain"),
+        malformed={
+            first + index: reject
+            for batch, first in zip(batches, firsts)
+            for index, reject in batch.malformed.items()
+        },
+        blank_lines=sum(batch.blank_lines for batch in batches),
+        original_texts={
+            first + index: text
+            for batch, first in zip(batches, firsts)
+            for index, text in batch.original_texts.items()
+        },
+    )
+
+
+def sort_by_line(batch: Batch) -> Batch:
+    """Sort the records of one object by their line numbers."""
+    order = np.argsort(batch.line_numbers, kind="stable")
+    place = np.argsort(order, kind="stable")
+    cells = expand_ranges(
+        (np.cumsum(batch.field_counts) - batch.field_counts)[order], batch.field_counts[order]
+    )
+    return replace(
+        batch,
+        text_starts=batch.text_starts[order],
+        text_ends=batch.text_ends[order],
+        field_counts=batch.field_counts[order],
+        cell_starts=batch.cell_starts[cells],
+        cell_ends=batch.cell_ends[cells],
+        line_numbers=batch.line_numbers[order],
+        ordinals=batch.ordinals[order],
+        is_plain=batch.is_plain[order],
+        malformed={int(place[index]): reject for index, reject in batch.malformed.items()},
+        original_texts={int(place[index]): text for index, text in batch.original_texts.items()},
     )
 
 

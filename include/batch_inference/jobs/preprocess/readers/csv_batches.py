@@ -13,7 +13,13 @@ from typing import Iterator, Protocol
 import numpy as np
 
 from batch_inference.jobs.common.byte_ranges import PADDING, expand_ranges
-from batch_inference.jobs.preprocess.readers.batch import Batch, ParsedRecords, build_batch, merge_batches
+from batch_inference.jobs.preprocess.readers.batch import (
+    Batch,
+    ParsedRecords,
+    build_batch,
+    concatenate_batches,
+    sort_by_line,
+)
 from batch_inference.jobs.preprocess.readers.csv_records import (
     MAX_FIELD_CHARACTERS,
     CsvRecordReader,
@@ -63,6 +69,7 @@ class CsvBatchReader:
         while block := self._read_block():
             batch = self._parse_block(block)
             if batch is not None:
+                batch.ordinals = self._record + 1 + np.arange(len(batch))
                 self._record += len(batch)
                 yield batch
 
@@ -122,7 +129,11 @@ class CsvBatchReader:
             starts = np.append(starts[:-1], len(block))
         plain = self._locate_plain_records(block, starts, ~is_irregular[:line_count])
         self.line_count += line_count
-        return merge_batches(plain, build_batch(other, self._separator))
+        plain.blank_lines += other.blank_lines
+        if not other.rows:
+            return plain
+        other.blank_lines = 0
+        return sort_by_line(concatenate_batches([plain, build_batch(other, self._separator)]))
 
     def _read_irregular(self, lines: _BlockLines, is_irregular: np.ndarray) -> tuple[ParsedRecords, int]:
         """Read the records of the irregular lines, and add the lines that these take up to the irregular ones.
@@ -185,7 +196,7 @@ class CsvBatchReader:
             cell_ends=cell_ends,
             separator=self._separator,
             line_numbers=line_numbers,
-            first_record=self._record + 1,
+            ordinals=line_numbers,
             is_plain=np.ones(len(text_starts), dtype=bool),
             blank_lines=int(is_blank.sum()),
         )
