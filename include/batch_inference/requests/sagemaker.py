@@ -279,6 +279,7 @@ def build_preprocess_config(pipeline: Pipeline, plan: Plan) -> dict[str, Any]:
         **{name: section for name, section in cleaning.items() if section},
         "feature_columns": list(pipeline.feature_columns),
         "shard_bytes": planned.shard_bytes,
+        "nonce": plan.nonce,
     }
 
 

@@ -49,6 +49,15 @@ def join_cells(
     return joined, cell_ends
 
 
+def are_joined(buffer: bytes, starts: np.ndarray, ends: np.ndarray, separator: str) -> bool:
+    """Whether the cells of each row lie in the buffer one after the other, with the separator between them."""
+    if starts.shape[1] == 1:
+        return True
+    is_next = bool((starts[:, 1:] == ends[:, :-1] + 1).all())
+    between = np.frombuffer(buffer, dtype=np.uint8)[ends[:, :-1]] if is_next else None
+    return between is not None and bool((between == ord(separator)).all())
+
+
 def find_cells_with(characters: str, joined: np.ndarray, cell_ends: np.ndarray) -> np.ndarray:
     """Find the cells, by index, that hold one of the characters; `cell_ends` as `join_cells` returns them."""
     is_wanted = np.zeros(256, dtype=bool)

@@ -66,8 +66,9 @@ def merge_group_counts(documents: Iterable[Mapping[str, Any]]) -> dict[str, Any]
     merged: dict[str, Any] = {}
     for document in documents:
         for column, groups in document.items():
+            merged.setdefault(column, {})
             for label, counts in groups.items():
-                _add_counts(merged.setdefault(column, {}), label, counts["records"], counts["by_rule"])
+                _add_counts(merged[column], label, counts["records"], counts["by_rule"])
     return merged
 
 

@@ -97,7 +97,8 @@ def parse_byte_cells(cells: ByteCells, column_type: str) -> ParsedColumn:
         numbers /= _POWERS[decimals]
     if has_sign.any():
         np.negative(numbers, out=numbers, where=is_negative)
-        numbers += 0.0 if column_type == "integer" else -0.0  # an integer has no negative zero
+        if column_type == "integer":
+            numbers += 0.0  # of zero and negative zero, the sum is zero
     allowed = {}
     is_plain |= lengths == 0
     numbers[lengths == 0] = math.nan
@@ -125,7 +126,8 @@ def _parse_digits(words: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np
     characters are these.
     """
     counts = counts.astype(_U64)
-    aligned = (words << ((_U64(8) - counts) << _U64(3))) | _ZEROS[counts]
+    half = (_U64(8) - counts) << _U64(2)  # numpy before 1.18 does not shift by 64
+    aligned = ((words << half) << half) | _ZEROS[counts]
     difference = aligned ^ _U64(0x2E2E2E2E2E2E2E2E)  # a zero byte is a point
     zero_bytes = (difference - _U64(0x0101010101010101)) & ~difference & _U64(0x8080808080808080)
     point = zero_bytes & (~zero_bytes + _U64(1))  # the lowest

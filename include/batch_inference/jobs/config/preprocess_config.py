@@ -119,6 +119,7 @@ class PreprocessConfig:
         distribution: S3DataDistributionType of the `data` input.
         feature_columns: the columns sent to the model, in its order; with a function also columns that it adds.
         shard_bytes: target size of one shard, in bytes of input text.
+        nonce: what only this run has: its hosts know each other by it, and who wrote the input did not know it.
     """
 
     version: int
@@ -128,6 +129,7 @@ class PreprocessConfig:
     input: InputConfig
     feature_columns: Tuple[str, ...]
     shard_bytes: int
+    nonce: str = ""
     rules: Tuple[Rule, ...] = ()
     imputations: Tuple[Imputation, ...] = ()
     function: Optional[UserFunction] = None

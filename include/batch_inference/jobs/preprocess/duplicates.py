@@ -51,13 +51,13 @@ class KeyStore:
         if self._count >= _IN_MEMORY:
             self._spill()
 
-    def pop_repeats(self) -> np.ndarray:
-        """Find the entries of all records whose key an earlier record has; clears the store."""
+    def pop_repeats(self) -> Iterator[np.ndarray]:
+        """Yield the entries of all records whose key an earlier record has, in parts; clears the store."""
         if self._buckets:
             self._spill()
-        found = [_find_repeats(entries) for entries in self._iter_buckets()]
+        for entries in self._iter_buckets():
+            yield _find_repeats(entries)
         self._parts, self._buckets, self._count = [], [], 0
-        return np.concatenate(found) if found else np.empty(0, dtype=_STORED)
 
     def _iter_buckets(self) -> Iterator[np.ndarray]:
         if not self._buckets and self._parts:
@@ -175,10 +175,10 @@ def find_duplicates(
         for source, file in enumerate(_exchange(peers, outgoing)):
             for entries in iter_entries(file):
                 store.add(entries, source)
-        repeats = store.pop_repeats()
         answers = [open_temporary_file() for _ in peers.hosts]
-        for source, file in enumerate(answers):
-            file.write(repeats["ordinal"][repeats["source"] == source].tobytes())
+        for repeats in store.pop_repeats():
+            for source, file in enumerate(answers):
+                file.write(repeats["ordinal"][repeats["source"] == source].tobytes())
         own = [np.frombuffer(file.read(), dtype="<i8") for file in _exchange(peers, answers)]
         found[rule.name] = np.sort(np.concatenate(own))
         excluded = np.union1d(excluded, found[rule.name])
@@ -191,7 +191,11 @@ def _exchange(peers: Peers, outgoing: Sequence[IO[bytes]]) -> Iterator[IO[bytes]
         for file in outgoing:
             file.seek(0)
             stack.enter_context(file)
-        for file in peers.exchange(outgoing):
+        incoming = peers.exchange(outgoing)
+        for sent in outgoing:
+            if sent not in incoming:
+                sent.close()
+        for file in incoming:
             yield stack.enter_context(file)
 
 
@@ -224,7 +228,7 @@ class KeyCollector:
         for number, rule in enumerate(select_duplicates_rules(config)):
             self._files[rule.name] = Path(f"{path}{number}").open("wb")  # noqa: SIM115 - closed by __exit__
             self._open_files.enter_context(self._files[rule.name])
-        self._digester = KeyDigester(config.input_uri.encode("utf-8"))
+        self._digester = KeyDigester(f"{config.nonce} {config.input_uri}".encode())
         self._is_validating = self._must_validate()
 
     def __enter__(self) -> KeyCollector:

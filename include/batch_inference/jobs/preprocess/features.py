@@ -8,7 +8,13 @@ from typing import Mapping, Sequence
 
 import numpy as np
 
-from batch_inference.jobs.common.byte_ranges import PADDING, ByteCells, find_cells_with, join_cells
+from batch_inference.jobs.common.byte_ranges import (
+    PADDING,
+    ByteCells,
+    are_joined,
+    find_cells_with,
+    join_cells,
+)
 from batch_inference.jobs.common.errors import FunctionError
 from batch_inference.jobs.common.json_reading import format_excerpt, is_encodable
 from batch_inference.jobs.common.pandas_function import PandasFunction, format_pandas_value
@@ -129,7 +135,7 @@ def _format_cells(
     buffer, count = columns[0].buffer, len(columns)
     starts = np.stack([column.starts for column in columns], axis=1)
     ends = np.stack([column.ends for column in columns], axis=1)
-    if not has_commas and (starts[:, 1:] == ends[:, :-1] + 1).all():
+    if not has_commas and are_joined(buffer, starts, ends, ","):
         lines, line_ends = join_cells(buffer, starts[:, :1], ends[:, -1:], ",", "\n")
     else:
         lines, cell_ends = join_cells(buffer, starts, ends, ",", "\n")

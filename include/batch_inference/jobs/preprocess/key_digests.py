@@ -12,7 +12,7 @@ from typing import Sequence
 
 import numpy as np
 
-from batch_inference.jobs.common.byte_ranges import PADDING, ByteCells, join_cells, read_words
+from batch_inference.jobs.common.byte_ranges import PADDING, ByteCells, are_joined, join_cells, read_words
 
 # A longer key is digested by BLAKE2b, one by one.
 MAX_WORDS = 32
@@ -42,7 +42,7 @@ class KeyDigester:
         ends = np.stack([column.ends for column in columns], axis=1)
         buffer = columns[0].buffer
         key_starts, key_ends = starts[:, 0], ends[:, -1]
-        if not (starts[:, 1:] == ends[:, :-1] + 1).all():
+        if not are_joined(buffer, starts, ends, separator):
             joined, cell_ends = join_cells(buffer, starts, ends, separator, separator)
             row_ends = cell_ends[len(columns) - 1 :: len(columns)]
             key_starts, key_ends = np.concatenate(([0], row_ends[:-1])), row_ends - 1

@@ -116,6 +116,8 @@ def select_balanced_share(
 
 def estimate_decompressed_bytes(input_object: InputObject, input_config: InputConfig) -> int:
     """Estimate the bytes of text of a CSV or JSON Lines object; a compressed one is sampled at its beginning."""
+    if input_config.compression == "none":
+        return input_object.stored_bytes
     with input_object.path.open("rb") as stored:
         compression = _detect_compression(stored, input_object.uri, input_config.compression)
         ratio = _estimate_expansion_ratio(stored, compression) if compression else 1

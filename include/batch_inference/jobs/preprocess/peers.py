@@ -44,6 +44,9 @@ _KEEPALIVE = (
 class Peers:
     """The connections of `host` with all other `hosts` of its job, which use the same `token` and TCP `port`.
 
+    The token tells the hosts of one job from others; what is exchanged is neither encrypted nor protected from who can
+    change the traffic between the hosts.
+
     `bytes_sent` counts what was sent over the network. A host without others opens no port.
     """
 

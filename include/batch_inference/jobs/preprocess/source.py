@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import chain
 from typing import Iterable, Iterator, Optional, Sequence, Tuple, TypeVar
 
 from batch_inference.jobs.common.errors import InputError
@@ -63,10 +62,8 @@ class PartReader:
 
     def _read_csv(self) -> Iterator[tuple[ColumnNames, Batch]]:
         config = self._config
-        allowed = range(config.required_count, len(config.columns) + 1)
-        names: ColumnNames = config.column_names if len(allowed) == 1 else None
-        if self._part.begin and (config.header or names is None):
-            names = _find_names(self._part, config)
+        is_fixed = not config.header and config.required_count == len(config.columns)
+        names: ColumnNames = config.column_names if is_fixed else None
         with Text(self._part, config) as text:
             reader = CsvBatchReader(text, config.delimiter, config.escape, is_part=self._part.end is not None)
             if config.header and not self._part.begin:
@@ -74,14 +71,26 @@ class PartReader:
                 if header is None:
                     return
                 names = _parse_header(header, config, self._part.object.uri)
+            is_known = names is not None
             for batch in reader:
-                if names is None:
-                    fitting = (count for count in batch.field_counts.tolist() if count in allowed and count)
-                    count = next(fitting, None)
-                    names = None if count is None else config.column_names[:count]
+                if not is_known:
+                    # Also if this part, or its first batch, does not tell.
+                    is_first = not self._part.begin
+                    names = (_find_fitting_names(batch, config) if is_first else None) or self._find_names()
+                    is_known = True
                 self.line_count = reader.line_count
                 yield names, batch
             self.line_count = reader.line_count
+
+    def _find_names(self) -> ColumnNames:
+        """Find the columns of the whole object: its header, or its first record that fits, has them."""
+        config, part = self._config, self._part
+        with Text(ObjectPart(part.object, part.rank, part.text_bytes), config) as text:
+            reader = CsvBatchReader(text, config.delimiter, config.escape)
+            if config.header:
+                header = reader.read_header()
+                return None if header is None else _parse_header(header, config, part.object.uri)
+            return next(filter(None, (_find_fitting_names(batch, config) for batch in reader)), None)
 
     def _read_json_lines(self) -> Iterator[tuple[ColumnNames, Batch]]:
         names = self._config.column_names
@@ -151,11 +160,11 @@ def check_members(
         )
 
 
-def _find_names(part: ObjectPart, input_config: InputConfig) -> ColumnNames:
-    """Find the columns of an object of which a part is read: its header or its first fitting record has them."""
-    whole = ObjectPart(part.object, part.rank, part.text_bytes)
-    found = (names for names, _ in chain(PartReader(whole, input_config), [(None, None)]) if names)
-    return next(found, None)
+def _find_fitting_names(batch: Batch, input_config: InputConfig) -> ColumnNames:
+    """Find the columns that the first record with a possible number of cells has."""
+    counts = batch.field_counts
+    fitting = counts[(counts >= max(1, input_config.required_count)) & (counts <= len(input_config.columns))]
+    return input_config.column_names[: int(fitting[0])] if len(fitting) else None
 
 
 def _parse_header(header: Sequence[str], input_config: InputConfig, uri: str) -> tuple[str, ...]:

@@ -110,8 +110,8 @@ def start_workers(count: int, host: str) -> Iterator[RunPartitions]:
     with ProcessPoolExecutor(count - 1, mp_context=context) as pool:
 
         def run(function: Callable[..., Any], arguments: Sequence[tuple[Any, ...]]) -> list[Any]:
-            futures = [pool.submit(function, *each) for each in arguments[1:]]
             try:
+                futures = [pool.submit(function, *each) for each in arguments[1:]]
                 return [function(*arguments[0]), *(each.result() for each in futures)]
             except BrokenProcessPool as error:
                 raise JobError(

@@ -72,7 +72,7 @@ def list_batched(batches: list[Batch]) -> list[Record]:
             ranges = zip(
                 batch.cell_starts[first_cell:last_cell], batch.cell_ends[first_cell:last_cell], strict=True
             )
-            cells = [batch.buffer[start:end].decode() for start, end in ranges]
+            cells = [batch.buffer[start:end].decode("utf-8", "surrogatepass") for start, end in ranges]
             text = batch.buffer[batch.text_starts[index] : batch.text_ends[index] + 1]
             assert not batch.is_plain[index] or not any(
                 set(cell) & set(f'{batch.separator}"\r\n') for cell in cells

@@ -116,11 +116,7 @@ def iter_parsed(read_records: Callable[[int], ParsedRecords | None]) -> Iterator
 def build_batch(parsed: ParsedRecords, separator: str = ",") -> Batch:
     """Build a batch of records that were parsed one by one; those with bytes outside of the encoding are malformed."""
     malformed = {**_find_undecodable_records(parsed), **parsed.malformed}
-    rows = (
-        [[] if index in malformed else row for index, row in enumerate(parsed.rows)]
-        if malformed
-        else parsed.rows
-    )
+    rows = [[] if index in parsed.malformed else row for index, row in enumerate(parsed.rows)]
     cells = list(chain.from_iterable(rows))
     texts, text_lengths = _encode(parsed.texts, "")
     cell_bytes, cell_lengths = _encode(cells, separator)

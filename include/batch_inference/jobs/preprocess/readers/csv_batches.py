@@ -96,7 +96,8 @@ class CsvBatchReader:
         pending, self._pending = self._pending, b""
         data = self._tail
         while not self._is_exhausted:
-            more = self._source.read(BLOCK_BYTES)
+            # A record that goes on is read again with more: with twice as much, so that the effort stays linear.
+            more = self._source.read(max(BLOCK_BYTES, len(pending)))
             data += more
             self._is_exhausted = not more
             # Without line feeds, lines end at carriage returns; a line feed may follow the last byte.

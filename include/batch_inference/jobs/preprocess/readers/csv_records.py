@@ -67,9 +67,7 @@ class CsvRecordReader:
         self._rewritten: dict[int, str] = {}  # by index: lines with escaped quotes, with quotes doubled
         self._ends: list[int] = []  # after each record: how many lines of the current batch are taken
         self._exhausted = False  # the csv module asked for a line after the last one
-        self.unfinished_count = (
-            0  # the last lines: those of a record that goes on behind them, or not read yet
-        )
+        self.unfinished_count = 0
         self._line = 0  # lines of earlier batches
         self._record = 0  # records of earlier batches
 
@@ -113,8 +111,8 @@ class CsvRecordReader:
             except MoreLinesError:
                 start = ends[-1] if ends else 0
                 self.unfinished_count = len(self._taken) - start + len(self._pushed_back)
+                self._forget_rewritten(start)
                 del self._taken[start:]
-                self._rewritten = {at: line for at, line in self._rewritten.items() if at < start}
                 self._pushed_back.clear()
                 break
             is_whole = self._exhausted and not is_stopped
@@ -171,6 +169,11 @@ class CsvRecordReader:
         """
         return self._is_strict('"' + self._line_text(len(self._taken) - 1)) is not None
 
+    def _forget_rewritten(self, start: int) -> None:
+        """Forget what was rewritten of the lines taken from `start` on."""
+        for at in range(start, len(self._taken)):
+            self._rewritten.pop(at, None)
+
     def _line_text(self, at: int) -> str:
         return self._rewritten.get(at, self._taken[at])
 
@@ -187,9 +190,9 @@ class CsvRecordReader:
         behind = taken[start + 1 :]
         if failed_count is None:
             failed_count = len(behind) or self._failed_lines
+        self._forget_rewritten(start)
         self._push_back(behind, failed_count)
         del taken[start + 1 :]
-        self._rewritten = {at: line for at, line in self._rewritten.items() if at < start}
         if "\0" in taken[start]:
             broken[len(rows)] = ("encoding", "the record holds a NUL character")
         elif self._exhausted or length > MAX_FIELD_CHARACTERS:
