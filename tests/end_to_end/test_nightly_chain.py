@@ -367,9 +367,10 @@ def test_a_large_run_is_joined_by_a_job(
     shards = deployment.xcom(LARGE, run_id, "await_preprocess", "shard_stats")["count"]
     assert len(manifest["files"]) == shards
     stored = deployment.objects(deployment.xcom(LARGE, run_id, "plan")["run_prefix"])
-    hosts = [json.loads(stored[key]) for key in stored if "/manifest/algo-" in key]
-    assert len(hosts) == 2  # which find repeats over both
-    assert all(host["records_in"] and host["exchanged_bytes"] for host in hosts)
+    manifests = [json.loads(stored[key]) for key in stored if "/manifest/algo-" in key]
+    exchanged = [one["exchanged_bytes"] for one in manifests if "exchanged_bytes" in one]
+    assert len(exchanged) == 2  # the hosts of preprocess, which find repeats over both
+    assert all(exchanged)
     report = json.loads(stored["report.json"])
     join = next(stage for stage in report["stages"] if stage["stage"] == "join")
     assert join["billed_seconds"] >= join["busy_seconds"] > 0
