@@ -105,7 +105,7 @@ class InputScan:
         return parts
 
     def read_keys(self, rule: Rule) -> Iterator[np.ndarray]:
-        """Read the keys that were collected for a rule, with the final ordinals of their records.
+        """Read the keys that were collected for a rule, once, with the final ordinals of their records.
 
         Only the first object of a partition may have records in the partition before it.
         """
@@ -113,10 +113,12 @@ class InputScan:
         numbered = iter(self.number_parts())
         for keys_path, scans in self._partitions:
             parts = [next(numbered) for _ in scans]
-            with Path(f"{keys_path}{suffix}").open("rb") as file:
+            path = Path(f"{keys_path}{suffix}")
+            with path.open("rb") as file:
                 for entries in iter_entries(file):
                     if parts and parts[0].records_before:
                         entries = entries.copy()
                         is_first = entries["ordinal"] >> RECORD_BITS == parts[0].rank
                         entries["ordinal"][is_first] += parts[0].records_before
                     yield entries
+            path.unlink()  # so that the disk holds the keys twice, not three times
