@@ -60,7 +60,7 @@ def test_the_preprocessing_job_is_told_what_escapes_quotes() -> None:
 
 def test_what_is_not_stated_is_not_sent() -> None:
     assert set(build_preprocess_config(pipeline(), plan())) == {
-        "version", "pipeline", "input_uri", "distribution", "input", "rules", "feature_columns", "shard_bytes",
+        "version", "pipeline", "input_uri", "distribution", "input", "rules", "feature_columns", "shard_bytes", "nonce",
     }  # fmt: skip
 
 
