@@ -80,7 +80,9 @@ def build_config(*, duplicates: bool, **changes: Any) -> dict[str, Any]:
     }
 
 
-def run_job(base: Path, inputs: Path, config: dict[str, Any], host_count: int = 1) -> tuple[Usage, int]:
+def run_job(
+    base: Path, inputs: Path, config: dict[str, Any], host_count: int = 1, *, has_one_core: bool = False
+) -> tuple[Usage, int]:
     """Run the job as SageMaker does, once for each host; returns what all took and the bytes that they exchanged."""
     shutil.rmtree(base, ignore_errors=True)
     # Loopback addresses as names, so that the hosts reach each other.
@@ -97,7 +99,11 @@ def run_job(base: Path, inputs: Path, config: dict[str, Any], host_count: int = 
             (place / "processing/input/data" / one.name).symlink_to(one)
         environments.append({"SAGEMAKER_BASE_DIR": str(place), "PYTHONPATH": str(ROOT / "include")})
     command = [sys.executable, "-m", "batch_inference.jobs.preprocess"]
-    usage = measure(*[command] * host_count, environments=environments)
+    commands = [command] * host_count
+    if has_one_core:
+        cores = sorted(os.sched_getaffinity(0))
+        commands = [["taskset", "-c", str(cores[at % len(cores)]), *command] for at in range(host_count)]
+    usage = measure(*commands, environments=environments)
     manifests = [
         json.loads((base / host / "processing/output/manifest" / f"{host}.json").read_text())
         for host in hosts
@@ -186,12 +192,12 @@ def compare(folder: Path, inputs: Path, rows: int, repeats: int, python: str) ->
 
 
 def compare_hosts(folder: Path, inputs: Path, rows: int, repeats: int) -> None:
-    """Print what the job takes on several hosts, all on this machine, without repeated records."""
+    """Print what the job takes on several hosts with one core each, all on this machine, without repeated records."""
     config = build_config(duplicates=True)
     cpu: dict[int, list[float]] = {}
     for _ in range(repeats):
         for hosts in HOSTS:
-            used, exchanged = run_job(folder / "job", inputs, config, hosts)
+            used, exchanged = run_job(folder / "job", inputs, config, hosts, has_one_core=True)
             cpu.setdefault(hosts, []).append(used.cpu)
     for hosts, taken in cpu.items():
         seconds = statistics.median(taken)

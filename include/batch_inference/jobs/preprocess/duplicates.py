@@ -86,7 +86,7 @@ def _split(entries: np.ndarray, column: str, count: int) -> list[np.ndarray]:
     """Split entries by a column of their digest into `count` parts."""
     if count == 1:
         return [entries]
-    numbers = (entries[column] % np.uint64(count)).astype(np.int64)
+    numbers = (entries[column] % np.uint64(count)).astype(np.uint16)  # which numpy sorts by radix
     ends = np.cumsum(np.bincount(numbers, minlength=count))
     return np.split(entries[np.argsort(numbers, kind="stable")], ends[:-1])
 

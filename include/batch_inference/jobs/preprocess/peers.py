@@ -226,13 +226,14 @@ def _configure(connection: socket.socket) -> socket.socket:
 
 def _receive(connection: socket.socket, size: int) -> bytes:
     """Receive exactly `size` bytes. Raises ConnectionError if the stream ends before."""
-    data = b""
-    while len(data) < size:
-        more = connection.recv(size - len(data))
-        if not more:
+    data = bytearray(size)
+    view = memoryview(data)
+    while view:
+        count = connection.recv_into(view)
+        if not count:
             raise ConnectionError("the connection was closed")
-        data += more
-    return data
+        view = view[count:]
+    return bytes(data)
 
 
 def _send_file(connection: socket.socket, name: str, file: IO[bytes]) -> int:
