@@ -195,9 +195,8 @@ class ParquetSink(Sink):
 
     def __init__(self, path: Path, spec: JoinSpec) -> None:
         super().__init__(path, spec)
-        pyarrow = self._arrow = find_arrow() or require_arrow(
-            "join.format is parquet"
-        )  # which raises the error
+        # Without pyarrow, the second one raises the error.
+        pyarrow = self._arrow = find_arrow() or require_arrow("join.format is parquet")
         self._types = {
             "string": pyarrow.string(),
             "json": pyarrow.string(),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Iterator, Sequence
 
@@ -82,7 +83,8 @@ class InputScan:
         """Find the objects that were cut within a record."""
         return {scan.part.object for scan in self._scans if not scan.is_complete}
 
-    def number_parts(self) -> list[ObjectPart]:
+    @cached_property
+    def parts(self) -> list[ObjectPart]:
         """The parts, with how many lines and records of their object come before them.
 
         Raises:
@@ -110,7 +112,7 @@ class InputScan:
         Only the first object of a partition may have records in the partition before it.
         """
         suffix = select_duplicates_rules(self._config).index(rule)
-        numbered = iter(self.number_parts())
+        numbered = iter(self.parts)
         for keys_path, scans in self._partitions:
             parts = [next(numbered) for _ in scans]
             path = Path(f"{keys_path}{suffix}")

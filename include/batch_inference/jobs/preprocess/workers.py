@@ -140,7 +140,7 @@ def _scan_parts(
             if not uncuttable:
                 break
             parts = undo_cuts(parts, uncuttable)
-        return scan.number_parts(), find_duplicates(select_duplicates_rules(config), scan.read_keys, peers)
+        return scan.parts, find_duplicates(select_duplicates_rules(config), scan.read_keys, peers)
 
 
 def process_partition(

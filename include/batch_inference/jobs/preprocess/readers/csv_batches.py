@@ -84,7 +84,7 @@ class CsvBatchReader:
             if parsed is None and records.unfinished_count:
                 self._pending = block
                 continue
-            count = lines.position - records.pushed_back_count
+            count = lines.position - records.lines_to_repeat
             self.line_count += count
             self._pending = block[lines.starts[count] :]
             if parsed is not None:
@@ -149,7 +149,7 @@ class CsvBatchReader:
         records = CsvRecordReader(lines, self._delimiter, self._escape)
         records.skip_lines(self.line_count)
         while True:
-            limit = records.pushed_back_count
+            limit = records.lines_to_repeat
             if not limit:
                 at = int(np.searchsorted(indexes, lines.position))
                 if at == len(indexes):

@@ -72,7 +72,7 @@ class CsvRecordReader:
         self._record = 0  # records of earlier batches
 
     @property
-    def pushed_back_count(self) -> int:
+    def lines_to_repeat(self) -> int:
         """How many lines that were read are read again, before the next one of the source."""
         return len(self._pushed_back)
 
