@@ -15,11 +15,12 @@ from airflow.models.dag import DagModel, DagTag
 from airflow.models.dagrun import DagRun
 from airflow.models.taskinstance import TaskInstance
 from airflow.models.xcom import XComModel
-from sqlalchemy import Select, and_, func, or_, select
+from sqlalchemy import and_, func, or_, select
 from sqlalchemy.orm import Session
 
 from batch_inference.dag.task_docs import TASK_DOCS
 from batch_inference.run.task_ids import PIPELINE_TAG
+from sagemaker_jobs.airflow_compat import Select
 
 #: Final states of a run.
 ENDED_STATES = frozenset({"success", "failed"})

@@ -13,7 +13,6 @@ from functools import lru_cache
 from typing import Any
 
 from airflow.providers.amazon.aws.hooks.sagemaker import SageMakerHook
-from airflow.sdk.exceptions import AirflowException
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from sqlalchemy.orm import Session
@@ -22,6 +21,7 @@ from batch_inference.common.errors import PipelineError
 from batch_inference.config.pipeline_files import load_pipeline_by_name
 from batch_inference.run import handoffs, task_ids
 from batch_runs.airflow_state import Run, read_mapped_results
+from sagemaker_jobs.airflow_compat import AirflowException
 from sagemaker_jobs.aws import get_client
 from sagemaker_jobs.job.describe import Job
 from sagemaker_jobs.job.result import build_job_result

@@ -22,7 +22,7 @@ All of them can be pickled: Airflow carries exceptions across processes.
 
 from __future__ import annotations
 
-from airflow.sdk.exceptions import AirflowException, AirflowFailException
+from sagemaker_jobs.airflow_compat import AirflowException, AirflowFailException
 
 
 class SageMakerJobError(AirflowException):

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.providers.amazon.aws.hooks.sagemaker import SageMakerHook
 from airflow.providers.amazon.aws.sensors.sagemaker import SageMakerProcessingSensor, SageMakerTransformSensor
-from airflow.sdk.exceptions import AirflowException, AirflowSkipException
 
+from sagemaker_jobs.airflow_compat import AirflowException, AirflowSkipException
 from sagemaker_jobs.aws import get_input_shape
 from sagemaker_jobs.errors import RequestError
 from sagemaker_jobs.job.continuation import Resolved

@@ -9,15 +9,17 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.standard.exceptions import HITLRejectException
-from airflow.providers.standard.operators.hitl import ApprovalOperator
 from airflow.sdk import Context
-from airflow.sdk.exceptions import AirflowFailException
-from airflow.sdk.execution_time.comms import CreateHITLDetailPayload
 
 from batch_inference.common.formatting import format_duration
 from batch_inference.dag.task_functions import no_retry
 from batch_inference.run import handoffs
+from sagemaker_jobs.airflow_compat import (
+    AirflowFailException,
+    ApprovalOperator,
+    CreateHITLDetailPayload,
+    HITLRejectException,
+)
 
 if TYPE_CHECKING:
     from batch_inference.planning.plan import Plan

@@ -9,13 +9,13 @@ from typing import Any
 
 from airflow.providers.standard.operators.python import PythonOperator
 from airflow.sdk import Context
-from airflow.sdk.exceptions import AirflowSkipException
 
 from batch_inference.config.pipeline import Pipeline
 from batch_inference.dag.planned_jobs import PlannedTransformJobOperator, add_job
 from batch_inference.dag.task_functions import import_on_call, no_retry
 from batch_inference.dag.templates import template_preprocess_paths
 from batch_inference.run import handoffs, task_ids
+from sagemaker_jobs.airflow_compat import AirflowSkipException
 
 
 class CanaryJobOperator(PlannedTransformJobOperator):

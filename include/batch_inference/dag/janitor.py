@@ -16,7 +16,6 @@ from typing import Any
 from airflow.providers.amazon.aws.hooks.sagemaker import SageMakerHook
 from airflow.providers.standard.operators.python import PythonOperator
 from airflow.sdk import DAG
-from airflow.sdk.exceptions import AirflowSkipException
 
 from batch_inference.aws.s3 import Storage
 from batch_inference.common.names import build_name_prefix, build_name_token
@@ -26,6 +25,7 @@ from batch_inference.dag.templates import DEPLOYMENT_TAG, compute_deployment_id
 from batch_inference.publishing.output_cleanup import build_is_run_active, delete_obsolete_parts
 from batch_inference.publishing.retention import delete_expired_runs
 from batch_inference.run.task_ids import PLAN
+from sagemaker_jobs.airflow_compat import AirflowSkipException
 from sagemaker_jobs.cleanup import run_cleanup
 from sagemaker_jobs.cleanup.janitor import DAG_TAG, RUN_TAG, find_leftovers, to_run_tag
 from sagemaker_jobs.cleanup.run_cleanup import clean_up_leftovers, list_running_jobs_and_models

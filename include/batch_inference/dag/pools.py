@@ -14,11 +14,11 @@ from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote
 
-from airflow.sdk import BaseHook, Connection
-from airflow.sdk.exceptions import AirflowNotFoundException
+from airflow.sdk import Connection
 
 from batch_inference.common.errors import PoolError
 from batch_inference.config.pipeline import Pipeline
+from sagemaker_jobs.airflow_compat import AirflowNotFoundException, BaseHook
 
 log = logging.getLogger(__name__)
 

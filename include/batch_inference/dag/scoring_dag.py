@@ -22,13 +22,13 @@ from datetime import timedelta
 from typing import Any
 
 from airflow.providers.standard.operators.python import BranchPythonOperator, PythonOperator
-from airflow.sdk import DAG, Param, TriggerRule, task_group
+from airflow.sdk import DAG, Param, task_group
 
+from batch_inference.common.errors import PipelineError
 from batch_inference.config.pipeline import Pipeline
 from batch_inference.config.pipeline_files import load_pipeline_by_name
 from batch_inference.config.run_params import build_param_specs
 from batch_inference.dag import assets, callbacks
-from batch_inference.dag.approval import BudgetApprovalOperator
 from batch_inference.dag.canary_tasks import add_canary_tasks
 from batch_inference.dag.continuation import BadRecordContinuation
 from batch_inference.dag.planned_jobs import PreprocessJobSensor, add_job
@@ -42,6 +42,7 @@ from batch_inference.dag.templates import (
 )
 from batch_inference.run import task_ids
 from batch_inference.run.handoffs import SHARD_STATS
+from sagemaker_jobs.airflow_compat import AIRFLOW_VERSION_TEXT, TriggerRule, has_feature
 
 
 def build_scoring_dag(name: str, *, doc_md: str | None = None) -> DAG:
@@ -50,7 +51,7 @@ def build_scoring_dag(name: str, *, doc_md: str | None = None) -> DAG:
     Reads that file and nothing else: no network, no Variable, no connection.
 
     Raises:
-        PipelineError: the file is absent or wrong; Airflow shows it as this DAG's import error.
+        PipelineError: the file is absent or wrong, or needs a later Airflow; shown as this DAG's import error.
     """
     pipeline = load_pipeline_by_name(name)
     task_args: dict[str, Any] = {"op_kwargs": {"pipeline": name}}
@@ -71,7 +72,7 @@ def build_scoring_dag(name: str, *, doc_md: str | None = None) -> DAG:
             task_id=task_ids.PLAN, python_callable=no_retry(_import_task("plan:plan_run")), **task_args
         )
         if pipeline.goals.on_over_budget == "approve":
-            planned = planned >> BudgetApprovalOperator(task_id=task_ids.AWAIT_APPROVAL, pipeline=name)
+            planned = planned >> _build_approval_task(pipeline)
         has_preprocess = pipeline.preprocess is not None
         add_tasks = _add_tasks_with_preprocess if has_preprocess else _add_tasks_without_preprocess
         first_task, join_task = add_tasks(pipeline)
@@ -109,6 +110,15 @@ def build_scoring_dag(name: str, *, doc_md: str | None = None) -> DAG:
     dag.params.update({param: Param(**spec) for param, spec in build_param_specs(pipeline).items()})
     set_task_docs(dag)
     return dag
+
+
+def _build_approval_task(pipeline: Pipeline) -> Any:
+    if not has_feature("approval"):
+        problem = f"approve needs Airflow 3.1 or later, and this is {AIRFLOW_VERSION_TEXT}; write fail"
+        raise PipelineError(f"{pipeline.name}.yaml", (f"goals.on_over_budget: {problem}",))
+    from batch_inference.dag.approval import BudgetApprovalOperator
+
+    return BudgetApprovalOperator(task_id=task_ids.AWAIT_APPROVAL, pipeline=pipeline.name)
 
 
 def _add_tasks_with_preprocess(pipeline: Pipeline) -> tuple[Any, Any]:

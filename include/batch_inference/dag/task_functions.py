@@ -10,12 +10,11 @@ from typing import Any, ParamSpec, TypeVar
 
 from airflow.providers.standard.operators.python import PythonOperator
 from airflow.sdk import Context
-from airflow.sdk.bases.skipmixin import SkipMixin
-from airflow.sdk.exceptions import AirflowFailException
 
 from batch_inference.common.errors import BatchInferenceError
 from batch_inference.jobs.common.errors import JobError
 from batch_inference.run.handoffs import add_nonce
+from sagemaker_jobs.airflow_compat import AirflowFailException, SkipMixin
 
 P = ParamSpec("P")
 R = TypeVar("R")

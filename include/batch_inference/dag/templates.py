@@ -9,11 +9,10 @@ import hashlib
 from collections.abc import Callable
 from typing import Any
 
-from airflow.sdk.configuration import conf
-
 from batch_inference.common.names import JobPaths, RunPaths, build_job_base_name
 from batch_inference.dag.task_functions import no_retry
 from batch_inference.run import handoffs
+from sagemaker_jobs.airflow_compat import conf
 from sagemaker_jobs.cleanup.janitor import DAG_TAG, RUN_ID_TAG, RUN_TAG, to_run_tag
 from sagemaker_jobs.kinds import JobKind
 from sagemaker_jobs.tags import to_tag_value

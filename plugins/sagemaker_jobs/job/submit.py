@@ -8,9 +8,9 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk.exceptions import AirflowFailException
 from botocore.exceptions import BotoCoreError, ClientError
 
+from sagemaker_jobs.airflow_compat import AirflowFailException
 from sagemaker_jobs.aws import (
     call_with_retries,
     get_client,

@@ -12,9 +12,8 @@ from airflow.providers.amazon.aws.hooks.sagemaker import SageMakerHook
 from airflow.providers.amazon.aws.utils.mixins import AwsBaseHookMixin
 from airflow.providers.standard.triggers.temporal import TimeDeltaTrigger
 from airflow.sdk.bases.operator import TRIGGER_FAIL_REPR, BaseOperatorMeta, TriggerFailureReason
-from airflow.sdk.configuration import conf
-from airflow.sdk.exceptions import AirflowTaskTimeout
 
+from sagemaker_jobs.airflow_compat import AirflowTaskTimeout, conf
 from sagemaker_jobs.errors import JobTimedOut, NotVisibleYet, SageMakerJobError, SubmitFailed, WaitInterrupted
 from sagemaker_jobs.failure.messages import TIMED_OUT
 from sagemaker_jobs.job.casting import parse_optional_float

@@ -10,11 +10,13 @@ from uuid import UUID
 
 import pytest
 import yaml
-from airflow.sdk.exceptions import AirflowFailException
 
+from batch_inference.common.errors import PipelineError
 from batch_inference.config import pipeline_files
 from batch_inference.dag import approval, scoring_dag
 from batch_inference.dag.approval import BudgetApprovalOperator
+from sagemaker_jobs import airflow_compat
+from sagemaker_jobs.airflow_compat import AirflowFailException
 from tests.unit.planning.test_goals import GB, plan
 from tools.laptop.run_dag import make_fail_at_once
 
@@ -148,3 +150,9 @@ def test_only_pipelines_that_say_so_have_the_task_and_make_run_takes_it_for_refu
     with pytest.raises(AirflowFailException, match=r"refused: the budget is .* nobody can be asked here"):
         task.execute(context())
     assert asked == []
+
+    monkeypatch.setattr(airflow_compat, "AIRFLOW_VERSION", (3, 0, 6))
+    with pytest.raises(
+        PipelineError, match=r"goals\.on_over_budget: approve needs Airflow 3\.1 .* write fail"
+    ):
+        scoring_dag.build_scoring_dag("abalone")

@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 from airflow.providers.amazon.aws.hooks.sagemaker import SageMakerHook
-from airflow.sdk.exceptions import AirflowFailException
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -21,6 +20,7 @@ from batch_inference.common.names import JobPaths, build_name_token
 from batch_inference.dag.bad_record_search import _request_bytes, shorten_reason
 from batch_inference.dag.continuation import BadRecordContinuation
 from batch_inference.run.join_inputs import read_merged_shards
+from sagemaker_jobs.airflow_compat import AirflowFailException
 from sagemaker_jobs.errors import JobFailed, JobFailedPermanently, QuotaExceeded
 from sagemaker_jobs.job.describe import Job
 from sagemaker_jobs.job.spec import JobSpec

@@ -8,7 +8,6 @@ from typing import Any, cast
 
 import pytest
 import yaml
-from airflow.sdk.exceptions import AirflowSkipException
 
 from batch_inference.aws.s3 import Storage
 from batch_inference.common.names import JobPaths, build_name_token
@@ -21,6 +20,7 @@ from batch_inference.run.join_inputs import ShardInputs
 from batch_inference.run.run_context import RunContext
 from batch_inference.run.scored_run import read_calibration
 from batch_inference.verification.host_manifests import Shard, ShardList
+from sagemaker_jobs.airflow_compat import AirflowSkipException
 from sagemaker_jobs.job.output_files import write_output_listing
 from tests.integration.plan_builder import build_plan, write_plan
 from tests.unit.builders import pipeline

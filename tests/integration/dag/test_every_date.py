@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 import yaml
 from airflow.sdk import DAG
-from airflow.serialization.serialized_objects import DagSerialization
 
 from batch_inference.config import pipeline_files
 from batch_inference.dag import scoring_dag
 from batch_inference.dag.janitor import build_janitor_dag
+from sagemaker_jobs.airflow_compat import DagSerialization
 from tests.integration.staged_runs import document
 from tests.unit.builders import WITHOUT_PREPROCESS
 from tests.unit.builders import document as other_document

@@ -11,7 +11,6 @@ from typing import Any
 import boto3
 import pytest
 from airflow.providers.amazon.aws.hooks.sagemaker import SageMakerHook
-from airflow.sdk.exceptions import AirflowSkipException
 from botocore.exceptions import ClientError
 
 from batch_inference.common.errors import PipelineError
@@ -20,6 +19,7 @@ from batch_inference.config.pipeline_files import PIPELINES_FOLDER
 from batch_inference.dag import janitor
 from batch_inference.dag.janitor import clean_up_run
 from batch_inference.dag.templates import DEPLOYMENT_TAG, build_run_tags, compute_deployment_id
+from sagemaker_jobs.airflow_compat import AirflowSkipException
 from sagemaker_jobs.cleanup.janitor import DAG_TAG, RUN_TAG, to_run_tag
 from tools.laptop.environment import CREDENTIALS, REGION, build_aws_connection, run_embedded_aws
 

@@ -10,18 +10,17 @@ from typing import Any
 
 import pytest
 import yaml
-from airflow.dag_processing.dagbag import DagBag
 from airflow.providers.amazon.aws.operators.sagemaker import (
     SageMakerProcessingOperator,
     SageMakerTransformOperator,
 )
 from airflow.providers.amazon.aws.sensors.sagemaker import SageMakerProcessingSensor, SageMakerTransformSensor
 from airflow.sdk.definitions.param import process_params
-from airflow.serialization.serialized_objects import DagSerialization
 
 from batch_inference.config.pipeline_files import PIPELINES_FOLDER
 from batch_inference.dag.scoring_dag import build_scoring_dag
 from batch_inference.dag.task_docs import TASK_DOCS
+from sagemaker_jobs.airflow_compat import DagBag, DagSerialization
 from sagemaker_jobs.kinds import TRANSFORM
 from sagemaker_jobs.operators import JobOperator
 from sagemaker_jobs.sensors import JobSensor

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 import yaml
-from airflow.serialization.serialized_objects import DagSerialization
 
 from batch_inference.config import pipeline_files
 from batch_inference.dag import scoring_dag
+from sagemaker_jobs.airflow_compat import DagSerialization
 from tests.unit.builders import WITHOUT_PREPROCESS, document
 
 

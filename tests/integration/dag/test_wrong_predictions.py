@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from airflow.sdk.exceptions import AirflowFailException
 
 from batch_inference.dag.task_functions import no_retry
 from batch_inference.dag.tasks import join_group
+from sagemaker_jobs.airflow_compat import AirflowFailException
 from tests.end_to_end import moody, moody_server
 from tests.integration.staged_runs import Pipelines, Run, deployed, document
 

@@ -8,7 +8,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from airflow.sdk.exceptions import AirflowFailException, DownstreamTasksSkipped
 
 from batch_inference.aws.s3 import Storage
 from batch_inference.common.errors import HandoffError
@@ -19,6 +18,7 @@ from batch_inference.dag.task_functions import SkipDownstream, no_retry
 from batch_inference.dag.tasks import checks, collect_shards, join_group, plan, publish, report
 from batch_inference.planning.plan import PIPELINE_KEY, REQUESTS_KEY
 from batch_inference.run import handoffs, task_ids
+from sagemaker_jobs.airflow_compat import AirflowFailException, DownstreamTasksSkipped
 from sagemaker_jobs.sensors import ProcessingJobSensor
 from tests.integration.plan_builder import build_plan
 from tests.integration.staged_runs import FakeTaskInstance, Pipelines, Run, deployed, document, published

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import boto3
 import pytest
-from airflow.sdk.exceptions import TaskDeferred
 
+from sagemaker_jobs.airflow_compat import TaskDeferred
 from sagemaker_jobs.errors import JobFailedPermanently
 from sagemaker_jobs.failure.rejected_objects import read_rejected_objects
 from sagemaker_jobs.job.continuation import NoFurtherAttempt, Resolved

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import airflow
 import boto3
 import pytest
-from airflow.sdk.exceptions import TaskDeferred
 
 import sagemaker_jobs.lineage
+from sagemaker_jobs.airflow_compat import TaskDeferred
 from sagemaker_jobs.errors import JobFailedPermanently
 from sagemaker_jobs.job.submit import ensure_job
 from sagemaker_jobs.operators import ProcessingJobOperator, TransformJobOperator

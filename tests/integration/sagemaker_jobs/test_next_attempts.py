@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import boto3
 import pytest
-from airflow.sdk.exceptions import TaskDeferred
 
+from sagemaker_jobs.airflow_compat import TaskDeferred
 from sagemaker_jobs.errors import JobFailed, JobMismatch, NotVisibleYet, QuotaExceeded, SubmitFailed
 from sagemaker_jobs.job.submit import ensure_job
 from sagemaker_jobs.operators import ProcessingJobOperator

@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from airflow.sdk.exceptions import TaskDeferred
 
+from sagemaker_jobs.airflow_compat import TaskDeferred
 from sagemaker_jobs.errors import JobFailed, JobFailedPermanently, JobRanTooLong, JobStopped, JobTimedOut
 from sagemaker_jobs.operators import ProcessingJobOperator, TransformJobOperator
 from sagemaker_jobs.sensors import ProcessingJobSensor, TransformJobSensor

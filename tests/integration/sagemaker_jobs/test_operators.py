@@ -12,8 +12,8 @@ from airflow.providers.amazon.aws.operators.sagemaker import (
     SageMakerProcessingOperator,
     SageMakerTransformOperator,
 )
-from airflow.sdk.exceptions import AirflowTaskTimeout, TaskDeferred
 
+from sagemaker_jobs.airflow_compat import AirflowTaskTimeout, TaskDeferred
 from sagemaker_jobs.errors import JobFailedPermanently, RequestError
 from sagemaker_jobs.job.submit import ensure_job
 from sagemaker_jobs.operators import ProcessingJobOperator, TransformJobOperator

@@ -65,7 +65,9 @@ def run_dag(
 
     def run() -> Any:
         from airflow.dag_processing.bundles.manager import DagBundlesManager
-        from airflow.dag_processing.dagbag import DagBag, sync_bag_to_db
+        from airflow.dag_processing.dagbag import sync_bag_to_db
+
+        from sagemaker_jobs.airflow_compat import DagBag
 
         DagBundlesManager().sync_bundles_to_db()
         bag = DagBag(tmp_path / "jobs_dag.py", bundle_path=tmp_path, bundle_name="test")

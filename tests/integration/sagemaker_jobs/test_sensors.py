@@ -12,13 +12,13 @@ import boto3
 import pytest
 from airflow.providers.amazon.aws.sensors.sagemaker import SageMakerProcessingSensor, SageMakerTransformSensor
 from airflow.sdk.bases.operator import TRIGGER_FAIL_REPR, TriggerFailureReason
-from airflow.sdk.exceptions import (
+
+from sagemaker_jobs.airflow_compat import (
     AirflowFailException,
     AirflowSensorTimeout,
     AirflowSkipException,
     TaskDeferred,
 )
-
 from sagemaker_jobs.errors import (
     JobFailed,
     JobFailedPermanently,

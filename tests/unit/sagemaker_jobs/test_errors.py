@@ -6,9 +6,9 @@ import inspect
 import pickle
 
 import pytest
-from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 from sagemaker_jobs import errors
+from sagemaker_jobs.airflow_compat import AirflowException, AirflowFailException
 from sagemaker_jobs.failure.reasons import REASONS, UNKNOWN, choose_advice, classify_failure_reason
 
 TREE = [

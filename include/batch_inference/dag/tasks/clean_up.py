@@ -6,8 +6,6 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-from airflow.sdk.exceptions import AirflowFailException
-
 from batch_inference.common.errors import HandoffError
 from batch_inference.config.pipeline_files import load_pipeline_by_name
 from batch_inference.dag.janitor import clean_up_run
@@ -16,6 +14,7 @@ from batch_inference.dag.tasks.report import write_report
 from batch_inference.planning.plan import Plan
 from batch_inference.run.handoffs import SHARD_STATS, PlanNotReadyError, pull_plan
 from batch_inference.run.task_ids import AWAIT_PREPROCESS, CHECKS, CLEAN_UP, PUBLISH
+from sagemaker_jobs.airflow_compat import AirflowFailException
 
 log = logging.getLogger(__name__)
 

@@ -1,0 +1,118 @@
+"""Airflow's names that moved or were added between 3.0.6 and 3.3, each from its place in the installed version.
+
+Only this module knows which version has what. A name is imported when it is first used, so that a DAG file does not
+import what only a task or the pages need. `AVAILABLE_SINCE` has the features that a version may lack.
+"""
+
+from __future__ import annotations
+
+import re
+from importlib import import_module
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from airflow.dag_processing.dagbag import DagBag
+    from airflow.providers.standard.exceptions import HITLRejectException
+    from airflow.providers.standard.operators.hitl import ApprovalOperator
+    from airflow.sdk import BaseHook, TriggerRule
+    from airflow.sdk.bases.skipmixin import SkipMixin
+    from airflow.sdk.configuration import conf
+    from airflow.sdk.exceptions import (
+        AirflowException,
+        AirflowFailException,
+        AirflowNotFoundException,
+        AirflowSensorTimeout,
+        AirflowSkipException,
+        AirflowTaskTimeout,
+        DownstreamTasksSkipped,
+        TaskDeferred,
+    )
+    from airflow.sdk.execution_time.comms import CreateHITLDetailPayload
+    from airflow.sdk.listener import get_listener_manager
+    from airflow.serialization.serialized_objects import DagSerialization
+    from sqlalchemy.sql import Select
+
+__all__ = [
+    "AirflowException",
+    "AirflowFailException",
+    "AirflowNotFoundException",
+    "AirflowSensorTimeout",
+    "AirflowSkipException",
+    "AirflowTaskTimeout",
+    "ApprovalOperator",
+    "BaseHook",
+    "CreateHITLDetailPayload",
+    "DagBag",
+    "DagSerialization",
+    "DownstreamTasksSkipped",
+    "HITLRejectException",
+    "Select",
+    "SkipMixin",
+    "TaskDeferred",
+    "TriggerRule",
+    "conf",
+    "get_listener_manager",
+]
+
+AIRFLOW_VERSION_TEXT = version("apache-airflow-core")
+#: The installed Airflow: major, minor, patch; a suffix such as rc1 is dropped.
+AIRFLOW_VERSION = tuple(int(number) for number in re.findall(r"\d+", AIRFLOW_VERSION_TEXT)[:3])
+
+#: The first version that has a feature, by the feature's name.
+AVAILABLE_SINCE = {
+    "approval": (3, 1),
+    "external views": (3, 1),
+    "trigger on_kill": (3, 3),
+}
+
+_EXCEPTIONS = ((3, 2), "airflow.sdk.exceptions", "airflow.exceptions")
+#: By name: the first version that has it at the new place, that place, and the place in versions before (with the name
+#: there, after a colon, where it differs).
+_PLACES: dict[str, tuple[tuple[int, ...], str, str]] = {
+    "AirflowException": _EXCEPTIONS,
+    "AirflowFailException": _EXCEPTIONS,
+    "AirflowNotFoundException": _EXCEPTIONS,
+    "AirflowSensorTimeout": _EXCEPTIONS,
+    "AirflowSkipException": _EXCEPTIONS,
+    "AirflowTaskTimeout": _EXCEPTIONS,
+    "DownstreamTasksSkipped": _EXCEPTIONS,
+    "TaskDeferred": _EXCEPTIONS,
+    "BaseHook": ((3, 1), "airflow.sdk", "airflow.hooks.base"),
+    "DagBag": ((3, 2), "airflow.dag_processing.dagbag", "airflow.models.dagbag"),
+    "DagSerialization": (
+        (3, 2),
+        "airflow.serialization.serialized_objects",
+        "airflow.serialization.serialized_objects:SerializedDAG",
+    ),
+    "SkipMixin": ((3, 2), "airflow.sdk.bases.skipmixin", "airflow.providers.standard.utils.skipmixin"),
+    "TriggerRule": ((3, 1), "airflow.sdk", "airflow.utils.trigger_rule"),
+    "conf": ((3, 2), "airflow.sdk.configuration", "airflow.configuration"),
+    "get_listener_manager": ((3, 2), "airflow.sdk.listener", "airflow.listeners.listener"),
+}
+#: Names that are where they were in all versions that have them, here since something about them is particular:
+#: approval exists from 3.1 on, and SQLAlchemy 1.4, of Airflow 3.0, has `Select` only below `sqlalchemy.sql`.
+_SAME_PLACE = {
+    "ApprovalOperator": "airflow.providers.standard.operators.hitl",
+    "CreateHITLDetailPayload": "airflow.sdk.execution_time.comms",
+    "HITLRejectException": "airflow.providers.standard.exceptions",
+    "Select": "sqlalchemy.sql",
+}
+
+
+def has_feature(feature: str) -> bool:
+    """Whether the installed Airflow has the feature, a key of `AVAILABLE_SINCE`."""
+    return AVAILABLE_SINCE[feature] <= AIRFLOW_VERSION
+
+
+def __getattr__(name: str) -> Any:
+    if name in _SAME_PLACE:
+        place = _SAME_PLACE[name]
+    elif name in _PLACES:
+        since, new, old = _PLACES[name]
+        place = new if since <= AIRFLOW_VERSION else old
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module, _, spelling = place.partition(":")
+    value = globals()[name] = getattr(import_module(module), spelling or name)
+    return value
