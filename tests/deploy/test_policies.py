@@ -23,7 +23,7 @@ from tools import iam
 
 # A managed policy may have so many characters, white space not counted (IAM quotas).
 MANAGED_POLICY_CHARACTERS = 6_144
-JOB = "abalone-transform-0123456789ab-01234567-1"
+JOB = "abalone--transform-0123456789ab-01234567-1"
 
 
 def sample_file() -> dict[str, Any]:
@@ -211,7 +211,7 @@ def test_a_canary_is_taken_from_among_the_features_and_nothing_else_of_a_run_is_
     document = build_policies(load_pipeline_by_name("abalone"))
     goals, transform = {"calibrate": "canary"}, {"on_bad_records": "fail", "max_payload_mb": 5}
     with_canary = build_policies(changed(goals=goals, transform=transform))
-    run = "arn:aws:s3:::batch-inference-sample/work/abalone/run-1/abalone-preprocess-0123456789ab-01234567-1"
+    run = "arn:aws:s3:::batch-inference-sample/work/abalone/run-1/abalone--preprocess-0123456789ab-01234567-1"
     deletes = Call("s3:DeleteObject", f"{run}/features/shard-0.csv")
     assert find_allowing_statements(with_canary["airflow"], deletes)
     assert not find_allowing_statements(
@@ -451,10 +451,10 @@ def test_a_pipeline_whose_join_may_be_a_job_is_allowed_that_job_too() -> None:
             preprocess={**document["preprocess"], "wheels": "s3://batch-inference-sample/wheels/"},
         )
     )
-    job = "arn:aws:sagemaker:us-east-1:123456789012:processing-job/abalone-join-0123456789ab-01234567-1"
+    job = "arn:aws:sagemaker:us-east-1:123456789012:processing-job/abalone--join-0123456789ab-01234567-1"
     run = "arn:aws:s3:::batch-inference-sample/work/abalone/run-1"
     reads = [
-        f"{run}/abalone-preprocess-0123456789ab-01234567-1/records/algo-1-00000.csv",
+        f"{run}/abalone--preprocess-0123456789ab-01234567-1/records/algo-1-00000.csv",
         f"{run}/{JOB}/predictions/algo-1-00000.csv.out",
         f"{run}/join-inputs/{JOB}-1/records.manifest",
         f"{run}/join-inputs/{JOB}-1/config/join.json",

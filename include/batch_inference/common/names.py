@@ -27,7 +27,12 @@ MAX_BASE_NAME_LENGTH = 60
 _TOKEN_LENGTH = 12
 _TASK_HASH_LENGTH = 8
 _STEP_LENGTH = 16
+# AWS allows two hyphens in a row, and no pipeline's part has them: so no pipeline's names begin like another's.
+_HEAD_END = "--"
+_HEAD_LENGTH = MAX_BASE_NAME_LENGTH - len(_HEAD_END) - _STEP_LENGTH - _TOKEN_LENGTH - _TASK_HASH_LENGTH - 2
+_HEAD_HASH_LENGTH = 8
 _LAYOUT_NONCE_LENGTH = 6
+_ENDS_WITH_HASH = re.compile(rf"(^|-)[0-9a-f]{{{_HEAD_HASH_LENGTH}}}$")
 
 
 def generate_nonce() -> str:
@@ -45,14 +50,12 @@ def build_job_base_name(
 ) -> str:
     """The name of a job without its attempt: at most 60 characters of `[A-Za-z0-9-]`, matching AWS's pattern.
 
-    Equal for equal arguments. Pipeline and step are for people and are truncated; the two hashes make the name
-    unique.
+    Equal for equal arguments. It begins with `build_name_prefix`. The step is for people and is truncated; the two
+    hashes make the name unique.
     """
     task = _digest(f"{task_id}\n{map_index}\n{max_tries}", _TASK_HASH_LENGTH)
     step_part = _to_name_part(step)[:_STEP_LENGTH].strip("-")
-    tail = "-".join(filter(None, (step_part, build_name_token(nonce), task)))
-    head = _to_name_part(pipeline)[: MAX_BASE_NAME_LENGTH - len(tail) - 1].strip("-")
-    return f"{head}-{tail}" if head else tail
+    return build_name_prefix(pipeline) + "-".join(filter(None, (step_part, build_name_token(nonce), task)))
 
 
 def build_job_name_wildcard(pipeline: str, step: str) -> str:
@@ -63,10 +66,15 @@ def build_job_name_wildcard(pipeline: str, step: str) -> str:
 
 
 def build_name_prefix(pipeline: str) -> str:
-    """The prefix of the names of all jobs and models of a pipeline, also where its name is truncated."""
-    return _to_name_part(pipeline)[
-        : MAX_BASE_NAME_LENGTH - _STEP_LENGTH - _TOKEN_LENGTH - _TASK_HASH_LENGTH - 3
-    ].strip("-")
+    """The prefix of the names of all jobs and models of a pipeline, and of those of no other: `risk-churn-<hash>--`.
+
+    Without a hash where AWS allows the pipeline's name as it is.
+    """
+    part, digits = _to_name_part(pipeline), _digest(pipeline, _HEAD_HASH_LENGTH)
+    if part == pipeline and 0 < len(part) <= _HEAD_LENGTH and not _ENDS_WITH_HASH.search(part):
+        return f"{part}{_HEAD_END}"
+    head = part[: _HEAD_LENGTH - _HEAD_HASH_LENGTH - 1].strip("-")
+    return f"{head}-{digits}{_HEAD_END}".lstrip("-")
 
 
 def slugify_run_id(run_id: str) -> str:
@@ -84,8 +92,8 @@ def slugify_run_id(run_id: str) -> str:
 
 
 def build_runs_prefix(*, work: str, pipeline: str) -> str:
-    """`<work>/<pipeline>/`: a folder for each run, and folders `_…/` that all runs share."""
-    return f"{work.rstrip('/')}/{pipeline}/"
+    """`<work>/<pipeline>/`, with a folder for each team: one for each run, and folders `_…/` that all runs share."""
+    return f"{work.rstrip('/')}/{pipeline.replace('.', '/')}/"
 
 
 def build_history_prefix(*, work: str, pipeline: str) -> str:

@@ -1,6 +1,7 @@
 """Loads a pipeline file: `load_pipeline(path)` returns a validated, frozen `Pipeline` or raises PipelineError.
 
-All rules over the file are checked here and nowhere else; nothing but the file is read.
+All rules over the file are checked here and nowhere else; nothing is read but the file and the `_defaults.yaml` that it
+inherits.
 """
 
 from __future__ import annotations
@@ -11,8 +12,10 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, StrictFloat, StrictInt, field_validator, model_validator
 
+from batch_inference.common.errors import PipelineError
 from batch_inference.common.names import build_runs_prefix
 from batch_inference.common.s3_uri import find_overlap_problems
+from batch_inference.config.inheritance import read_merged_document
 from batch_inference.config.schedule import check_schedule
 from batch_inference.config.sections.feature_preparation import (
     ColumnBaseline,
@@ -52,15 +55,20 @@ from batch_inference.config.sections.stages import (
 )
 from batch_inference.config.sections.tags import TagKey, TagValue
 from batch_inference.config.validation_errors import FieldError
-from batch_inference.config.yaml_loader import load_yaml_model
+from batch_inference.config.yaml_loader import validate_document
+
+#: Airflow's limit of the id of a DAG.
+MAX_ID_LENGTH = 250
 
 
 class Pipeline(FrozenModel):
     """A pipeline: one model that scores data on a schedule."""
 
     name: str = Field(
-        pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$",
-        description="Name of the pipeline and of its DAG: a-z, 0-9, _ and -.",
+        pattern=r"^[a-z0-9][a-z0-9_-]{0,62}(\.[a-z0-9][a-z0-9_-]{0,62})*$",
+        max_length=MAX_ID_LENGTH,
+        description="Name of the pipeline, which is that of its file: a-z, 0-9, _ and -. The DAG's id begins with the "
+        "folders, as in risk.churn.",
     )
     description: str = Field(default="", max_length=2000, description="One or two sentences for people.")
     schedule: str | None = Field(
@@ -386,9 +394,27 @@ class Pipeline(FrozenModel):
         return "FullyReplicated" if finds_duplicates and self.security.network_isolation else "ShardedByS3Key"
 
 
-def load_pipeline(path: str | Path) -> Pipeline:
-    """Read one pipeline file. Raises PipelineError with file, line, field, value found and allowed values."""
-    return load_yaml_model(path, Pipeline)
+def load_pipeline(path: str | Path, *, folder: Path | None = None, matrix_key: str | None = None) -> Pipeline:
+    """Read one pipeline file, with what it inherits from `folder` down, by default from its own folder.
+
+    The pipeline's name is then its id: the folders below `folder`, the file's name, and the key of its matrix.
+
+    Raises:
+        PipelineError: file, line, field, value found and allowed values.
+    """
+    path = Path(path)
+    root = path.parent if folder is None else folder
+    document = read_merged_document(path, root, Pipeline, matrix_key)
+    name = document.value.get("name")
+    if name == path.stem:
+        parts = [*path.relative_to(root).with_suffix("").parts, *([] if matrix_key is None else [matrix_key])]
+        document.value["name"] = ".".join(parts)
+    pipeline = validate_document(path, document, Pipeline)
+    if name != path.stem:
+        where = f"line {document.lines[('name',)]}, name"
+        problem = f"{where}: found {name!r}; allowed is {path.stem!r}, the name of the file: rename one"
+        raise PipelineError(str(path), (problem,))
+    return pipeline
 
 
 def _find_problems_without_preprocess(pipeline: Pipeline) -> Iterator[FieldError]:

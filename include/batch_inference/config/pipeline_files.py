@@ -1,14 +1,140 @@
-"""Finds the pipelines' YAML files."""
+"""Finds the pipelines' YAML files below a folder, whose folders are teams, and loads pipelines by id.
+
+The id of `risk/churn.yaml` is `risk.churn`, and with `matrix` that of each key `risk.churn.<key>`. It leads to its file
+without a look into any other. Files and folders that begin with `_` or `.` are passed over.
+"""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
-from batch_inference.config.pipeline import Pipeline, load_pipeline
+from batch_inference.common.errors import PipelineError
+from batch_inference.common.formatting import join_quoted, suggest_name
+from batch_inference.config.inheritance import NAME_PART, list_matrix_keys
+from batch_inference.config.pipeline import MAX_ID_LENGTH, Pipeline, load_pipeline
 
+SUFFIX = ".yaml"
 PIPELINES_FOLDER = Path(__file__).resolve().parents[2] / "pipelines"
+#: The pipelines folder by DAG id, of the DAGs of this process. Tasks and callbacks find their file by it: a path in
+#: the DAG would differ between the versions of a bundle.
+_FOLDERS: dict[str, Path] = {}
+
+
+def load_pipeline_by_id(pipeline_id: str, folder: Path | None = None) -> Pipeline:
+    """The pipeline of an id below `folder`, or below the folder that the DAG of this id was built from.
+
+    Raises:
+        PipelineError: it is missing or invalid.
+    """
+    root = get_pipelines_folder(pipeline_id) if folder is None else folder
+    path, matrix_key = find_pipeline_file(pipeline_id, root)
+    check_place(path, root)
+    return load_pipeline(path, folder=root, matrix_key=matrix_key)
 
 
 def load_pipeline_by_name(name: str) -> Pipeline:
     """The pipeline in `include/pipelines/<name>.yaml`. Raises PipelineError when it is missing or invalid."""
     return load_pipeline(PIPELINES_FOLDER / f"{name}.yaml")
+
+
+def register_folder(dag_id: str, folder: Path) -> None:
+    """Remember the pipelines folder of a DAG of this process."""
+    _FOLDERS[dag_id] = folder
+
+
+def get_pipelines_folder(dag_id: str) -> Path:
+    """The pipelines folder of a DAG of this process. Raises PipelineError when no DAG of this id was built."""
+    if dag_id not in _FOLDERS:
+        raise PipelineError(
+            dag_id,
+            ("no DAG file of this process builds it; call pipeline_dags() or build_scoring_dag() there",),
+        )
+    return _FOLDERS[dag_id]
+
+
+def read_pipelines(folder: Path) -> Iterator[tuple[str, Path, Pipeline | PipelineError]]:
+    """Each pipeline below `folder` by id, with its file: the pipeline, or what is wrong with it."""
+    for path in list_pipeline_files(folder):
+        name = _build_id(path, folder)
+        try:
+            check_place(path, folder)
+            keys = list_matrix_keys(path, Pipeline)
+        except PipelineError as error:
+            yield name, path, error
+            continue
+        for key in keys or (None,):
+            pipeline_id = name if key is None else f"{name}.{key}"
+            try:
+                yield pipeline_id, path, load_pipeline(path, folder=folder, matrix_key=key)
+            except PipelineError as error:
+                yield pipeline_id, path, error
+
+
+def list_pipeline_ids(folder: Path) -> tuple[str, ...]:
+    """The ids of all pipelines below `folder`, valid or not, in order of their files; reads their matrices only."""
+    ids: list[str] = []
+    for path in list_pipeline_files(folder):
+        name = _build_id(path, folder)
+        try:
+            ids += [f"{name}.{key}" for key in list_matrix_keys(path, Pipeline)] or [name]
+        except PipelineError:
+            ids.append(name)  # whoever loads it is told
+    return tuple(ids)
+
+
+def list_pipeline_files(folder: Path) -> list[Path]:
+    """The pipeline files below `folder`, sorted; with names that `check_place` refuses, too."""
+    found: list[Path] = []
+    for parent, folders, files in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(("_", "."))]
+        found += [
+            Path(parent) / name
+            for name in files
+            if name.lower().endswith((SUFFIX, ".yml")) and not name.startswith(("_", "."))
+        ]
+    return sorted(found)
+
+
+def find_pipeline_file(pipeline_id: str, folder: Path) -> tuple[Path, str | None]:
+    """The file of an id, and the key of its matrix. Raises PipelineError when there is none."""
+    *teams, name = pipeline_id.split(".")
+    if all(NAME_PART.fullmatch(part) for part in (*teams, name)):
+        path = folder.joinpath(*teams, f"{name}{SUFFIX}")
+        if path.exists():
+            return path, None
+        if teams and (parent := folder.joinpath(*teams).with_suffix(SUFFIX)).exists():
+            return parent, name
+    known = list_pipeline_ids(folder)
+    shown = join_quoted(known[:20], conjunction="and") if known else "no pipeline file"
+    raise PipelineError(
+        str(folder),
+        (f"found no pipeline {pipeline_id!r}; there is {shown}{suggest_name(pipeline_id, known)}",),
+    )
+
+
+def check_place(path: Path, folder: Path) -> None:
+    """Raise PipelineError for a file whose name or folders are no id, or whose files in S3 would cover a team's."""
+    *teams, _ = path.relative_to(folder).parts
+    if path.suffix != SUFFIX:
+        raise PipelineError(str(path), (f"found the suffix {path.suffix}; allowed is {SUFFIX}: rename it",))
+    for kind, part in (*(("folder", each) for each in teams), ("file", path.stem)):
+        if not NAME_PART.fullmatch(part):
+            problem = (
+                f"found a {kind} named {part!r}; allowed are a-z, 0-9, _ and -, as it is part of the DAG's id"
+            )
+            raise PipelineError(str(path), (f"{problem}: rename it",))
+    if len(pipeline_id := _build_id(path, folder)) > MAX_ID_LENGTH:
+        problem = f"its id has {len(pipeline_id)} characters; allowed are {MAX_ID_LENGTH}: use fewer folders"
+        raise PipelineError(str(path), (problem,))
+    if list_pipeline_files(path.with_suffix("")):
+        problem = (
+            f"found beside the folder {path.stem}/ with pipelines of its own; their files in S3 and their DAGs would "
+            f"have the names of this pipeline's: rename one"
+        )
+        raise PipelineError(str(path), (problem,))
+
+
+def _build_id(path: Path, folder: Path) -> str:
+    return ".".join(path.relative_to(folder).with_suffix("").parts)

@@ -13,7 +13,9 @@ from pydantic_core import ErrorDetails
 from batch_inference.common.formatting import join_quoted, suggest_name
 
 Location: TypeAlias = tuple[str | int, ...]
-LineLookup: TypeAlias = Callable[[Location], int | None]
+#: The file of a field, empty for the file that is read, and the line in it.
+Place: TypeAlias = tuple[str, int]
+PlaceLookup: TypeAlias = Callable[[Location], Place | None]
 
 #: Maximum problems listed for one file: a YAML alias can repeat one a hundred thousand times.
 MAX_PROBLEMS = 100
@@ -31,24 +33,23 @@ class FieldError(ValueError):
 
 
 def format_validation_error(
-    error: ValidationError, model: type[BaseModel], document: object, find_line: LineLookup | None = None
+    error: ValidationError, model: type[BaseModel], document: object, find_place: PlaceLookup | None = None
 ) -> tuple[str, ...]:
     """One sentence for each problem, in the order of the document, for at most MAX_PROBLEMS of them.
 
-    `document` is what `model` did not accept. `find_line` returns the line of a field in the file, or None.
+    `document` is what `model` did not accept. `find_place` returns the file and line of a field, or None.
     """
-    found: list[tuple[int, str]] = []
+    found: list[tuple[Place, str]] = []
     for detail in error.errors(include_url=False)[:MAX_PROBLEMS]:
         location, owner = _find_field(detail, model, document)
         sentence = _format_problem(detail, location, owner)
         raised = (detail.get("ctx") or {}).get("error")
         if isinstance(raised, FieldError):
             location, sentence = (*location, *raised.location), raised.problem
-        line = find_line(location) if find_line else None
-        where = ", ".join(
-            part for part in (f"line {line}" if line else "", _format_location(location)) if part
-        )
-        found.append((line or 0, f"{where}: {sentence}" if where else sentence))
+        file, line = (find_place(location) if find_place else None) or ("", 0)
+        parts = (file, f"line {line}" if line else "", _format_location(location))
+        where = ", ".join(part for part in parts if part)
+        found.append(((file, line), f"{where}: {sentence}" if where else sentence))
     problems = dict.fromkeys(text for _, text in sorted(found, key=lambda item: item[0]))
     if error.error_count() > MAX_PROBLEMS:
         problems[f"and {error.error_count() - MAX_PROBLEMS:,} more"] = None

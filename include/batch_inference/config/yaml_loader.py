@@ -17,7 +17,7 @@ from yaml.reader import ReaderError
 
 from batch_inference.common.errors import PipelineError
 from batch_inference.common.formatting import join_words
-from batch_inference.config.validation_errors import Location, format_validation_error
+from batch_inference.config.validation_errors import Location, Place, format_validation_error
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -81,16 +81,18 @@ class _FastLoader(_Loader):
 
 @dataclass(frozen=True, slots=True)
 class YamlDocument:
-    """The value of a YAML file, and the line of each field."""
+    """The value of a YAML file, and the line of each field; `files` names the file of a field from another file."""
 
     value: Any
     lines: dict[Location, int] = field(default_factory=dict)
+    files: dict[Location, str] = field(default_factory=dict)
 
-    def find_line(self, location: Location) -> int | None:
-        """The line of a field, or of the closest field that contains it."""
+    def find_place(self, location: Location) -> Place | None:
+        """File and line of a field, or of the closest field that contains it."""
         while location and location not in self.lines:
             location = location[:-1]
-        return self.lines.get(location)
+        line = self.lines.get(location)
+        return None if line is None else (self.files.get(location, ""), line)
 
 
 class _RefusedError(Exception):
@@ -207,16 +209,26 @@ def _record_lines(node: yaml.Node, at: Location, lines: dict[Location, int]) -> 
 
 def load_yaml_model(path: str | Path, model: type[Model]) -> Model:
     """The model in a YAML file. Raises PipelineError with file, line, field, value found and allowed values."""
-    document = read_yaml(Path(path))
+    return validate_document(path, read_yaml_mapping(Path(path), model), model)
+
+
+def read_yaml_mapping(path: Path, model: type[BaseModel]) -> YamlDocument:
+    """Read one YAML document, a mapping of the keys of `model`; raises PipelineError."""
+    document = read_yaml(path)
     if not isinstance(document.value, dict):
         found = "nothing" if document.value is None else f"a {type(document.value).__name__}"
         required = [name for name, field in model.model_fields.items() if field.is_required()]
         raise PipelineError(
             str(path), (f"found {found}; allowed is a mapping of keys such as {join_words(required[:3])}",)
         )
+    return document
+
+
+def validate_document(path: str | Path, document: YamlDocument, model: type[Model]) -> Model:
+    """The model of a document that was read from `path`; raises PipelineError."""
     try:
         return model.model_validate(document.value)
     except ValidationError as error:
         raise PipelineError(
-            str(path), format_validation_error(error, model, document.value, document.find_line)
+            str(path), format_validation_error(error, model, document.value, document.find_place)
         ) from None

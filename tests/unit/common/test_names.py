@@ -46,7 +46,7 @@ def test_a_name_fits_aws_whatever_pipeline_step_and_task_are_called(
 
 def test_a_name_says_pipeline_and_step_to_people() -> None:
     name = build_job_base_name(pipeline="abalone", step="transform", nonce="n", task_id="transform")
-    assert re.fullmatch(r"abalone-transform-[0-9a-f]{12}-[0-9a-f]{8}", name)
+    assert re.fullmatch(r"abalone--transform-[0-9a-f]{12}-[0-9a-f]{8}", name)
 
 
 def test_an_automatic_retry_finds_the_same_name_and_a_clear_makes_another() -> None:
