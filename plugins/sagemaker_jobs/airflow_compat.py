@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from importlib import import_module
 from importlib.metadata import version
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -103,6 +104,12 @@ _SAME_PLACE = {
 def has_feature(feature: str) -> bool:
     """Whether the installed Airflow has the feature, a key of `AVAILABLE_SINCE`."""
     return AVAILABLE_SINCE[feature] <= AIRFLOW_VERSION
+
+
+def load_dag_bag(folder: str | Path, *, bundle_path: Path) -> DagBag:
+    """The DAGs of the files in `folder`, and their import errors; the bundle is Airflow's own, of the DAGs folder."""
+    named = {"bundle_name": "dags-folder"} if AIRFLOW_VERSION >= (3, 2) else {}
+    return __getattr__("DagBag")(folder, bundle_path=bundle_path, **named)  # type: ignore[no-any-return]
 
 
 def __getattr__(name: str) -> Any:

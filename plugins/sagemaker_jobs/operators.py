@@ -222,7 +222,16 @@ class ProcessingJobOperator(JobOperator, SageMakerProcessingOperator):
 
     job_kind: ClassVar[JobKind] = PROCESSING  # type: ignore[misc]  # fixed by the class, read by the mixin
     operator_extra_links = build_links(PROCESSING)
-    template_fields: Sequence[str] = (*SageMakerProcessingOperator.template_fields, *OPERATOR_TEMPLATE_FIELDS)
+    # The provider 9.12 does not know output_files_to_xcom, which this class has with every version.
+    template_fields: Sequence[str] = tuple(
+        dict.fromkeys(
+            (*SageMakerProcessingOperator.template_fields, "output_files_to_xcom", *OPERATOR_TEMPLATE_FIELDS)
+        )
+    )
+
+    def __init__(self, *, output_files_to_xcom: list[dict[str, str]] | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.output_files_to_xcom = output_files_to_xcom
 
     def preprocess_config(self) -> None:
         """As in the base class; also requires ``wait_for_completion`` for ``output_files_to_xcom``."""

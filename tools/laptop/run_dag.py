@@ -18,7 +18,7 @@ from airflow.listeners import hookimpl
 from airflow.sdk import DAG
 from airflow.sdk.definitions.mappedoperator import MappedOperator
 
-from sagemaker_jobs.airflow_compat import DagBag, get_listener_manager
+from sagemaker_jobs.airflow_compat import get_listener_manager, load_dag_bag
 from sagemaker_jobs.operators import JobOperator
 from sagemaker_jobs.sensors import JobSensor
 from tools.laptop.environment import REPO
@@ -56,7 +56,7 @@ class TaskEventListener:
 def load_dag(dag_id: str) -> DAG:
     """The DAG of this id, from its file in `dags/`; exits with the import error when it does not load."""
     folder = os.environ["AIRFLOW__CORE__DAGS_FOLDER"]
-    bag = DagBag(folder, bundle_path=REPO / "dags", bundle_name="dags-folder")
+    bag = load_dag_bag(folder, bundle_path=REPO / "dags")
     dag = bag.dags.get(dag_id)
     if dag is None:
         sys.exit(f"no DAG {dag_id!r}; import errors: {bag.import_errors}; DAGs: {sorted(bag.dags)}")
