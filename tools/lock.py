@@ -36,5 +36,38 @@ def write_locks(folder: Path = REPO) -> None:
     compile_lock(IMAGE_LOCK, folder / f"{IMAGE_LOCK}.txt", constraint=runtime)
 
 
+#: Airflow's versions that are locked beside the one of `requirements.in`, each with the day after which no package
+#: counts: some days after its release.
+AIRFLOW_LOCKS_FOLDER = REPO / "deploy" / "constraints"
+AIRFLOW_LOCKS = {"3.1.8": "2026-03-14", "3.2.2": "2026-06-01"}
+
+
+def lock_airflow(version: str, folder: Path = AIRFLOW_LOCKS_FOLDER) -> Path:
+    """Lock what `requirements.in` names with another Airflow, as the package index was then; returns the file.
+
+    Raises:
+        subprocess.CalledProcessError: when uv finds no set of versions that fits.
+    """
+    names = [line.partition("==")[0] for line in (REPO / f"{RUNTIME_LOCK}.in").read_text().splitlines()]
+    lines = [f"apache-airflow=={version}" if name == "apache-airflow" else name for name in names]
+    output = folder / f"{version}.txt"
+    command = [str(UV), "pip", "compile", "--quiet", "--universal", "--python-version", "3.11", "-"]
+    command += [
+        "--no-header",
+        "--no-annotate",
+        "--no-emit-index-url",
+        "--no-emit-find-links",
+        "--generate-hashes",
+    ]
+    command += ["--exclude-newer", AIRFLOW_LOCKS[version], "--output-file", str(output)]
+    subprocess.run(
+        command, cwd=REPO, check=True, text=True, input="\n".join(lines), stdout=subprocess.DEVNULL
+    )
+    return output
+
+
 if __name__ == "__main__":
-    write_locks()
+    for argument in sys.argv[1:]:
+        lock_airflow(argument)
+    if not sys.argv[1:]:
+        write_locks()

@@ -7,7 +7,7 @@ import inspect
 import random
 import time
 from collections.abc import AsyncIterator, Coroutine
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.amazon.aws.hooks.sagemaker import SageMakerHook
@@ -15,6 +15,7 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 from asgiref.sync import sync_to_async
 from botocore.exceptions import BotoCoreError, ClientError
 
+from sagemaker_jobs.airflow_compat import has_feature
 from sagemaker_jobs.aws import get_error_code, is_not_found_error, is_transient_error
 from sagemaker_jobs.failure.messages import RAN_TOO_LONG, TIMED_OUT
 from sagemaker_jobs.kinds import ENDED_STATUSES, KINDS
@@ -89,6 +90,7 @@ class SageMakerJobTrigger(BaseTrigger):
         self.region_name = region_name
         self.verify = verify
         self.botocore_config = botocore_config
+        self._is_cancelled = False
         self._started_at: float | None = None
         self._progress_at = float("-inf")
         # The task that deferred has just described the job.
@@ -103,8 +105,12 @@ class SageMakerJobTrigger(BaseTrigger):
         """Wait, then fire one event."""
         kind = KINDS[self.kind]
         self._warm_up()
-        async with self._poller() as poller, poller.register_waiting_job(kind):
-            status, message = await self._wait(poller, kind)
+        try:
+            async with self._poller() as poller, poller.register_waiting_job(kind):
+                status, message = await self._wait(poller, kind)
+        except asyncio.CancelledError:
+            self._is_cancelled = True
+            raise
         event = {"status": status, "job_name": self.job_name, "message": message}
         yield TriggerEvent(event)  # type: ignore[no-untyped-call]  # a pydantic model with a loose __init__
 
@@ -127,6 +133,20 @@ class SageMakerJobTrigger(BaseTrigger):
                 self.log.debug(
                     "Waiting for the stop of %s was cancelled; it is stopped anyway.", self.job_name
                 )
+
+    async def cleanup(self) -> None:
+        """Before Airflow 3.3, which calls ``on_kill``: call it when the wait was cancelled.
+
+        These versions do not say why: a person marked or cleared the task, another triggerer takes this trigger over,
+        the triggerer stops, or Airflow's own timeout of the deferral has passed. In the first case the task is no
+        longer deferred, which ``on_kill`` checks; after the timeout the resumed task stops its job and says so.
+        """
+        timeout: datetime | None = getattr(self, "timeout_after", None)
+        is_timed_out = (
+            timeout is not None and timeout.replace(tzinfo=timeout.tzinfo or UTC).timestamp() < time.time()
+        )
+        if self._is_cancelled and not is_timed_out and not has_feature("trigger on_kill"):
+            await self.on_kill()
 
     def _warm_up(self) -> None:
         """Query the task's state once in each triggerer, so that the first query is not the one in ``on_kill``.

@@ -256,7 +256,7 @@ def running_suite(database: str, state: Path, pipelines: list[Pipeline]) -> Iter
         deploy(root, pipelines)
         aws = EmbeddedAws(state / "aws", stack)
         environment = {**build_airflow_environment(home, aws.server.url, root=root), **FAST_AIRFLOW_SETTINGS}
-        python = sys.executable
+        python = os.environ.get("FAULTS_PYTHON", sys.executable)
         if database == "postgresql":
             python = stack.enter_context(use_postgres(environment))
         airflow = KillableAirflow(environment, api_port=find_free_ports(1)[0], python=python)

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import threading
 import time
+from datetime import datetime
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -178,6 +179,67 @@ def test_on_kill_stops_the_job_unless_the_task_is_still_deferred(
     aws.refuse("StopProcessingJob", "ThrottlingException", "Rate exceeded")
     asyncio.run(trigger.on_kill())
     assert aws.status("work-0123-1") == status
+
+
+@pytest.mark.parametrize(
+    ("version", "state", "timeout", "status"),
+    [
+        ((3, 0, 6), "failed", None, "Stopping"),  # marked
+        ((3, 2, 2), None, None, "Stopping"),  # its run was deleted
+        ((3, 0, 6), "deferred", None, "InProgress"),  # taken over, or the triggerer stops
+        ((3, 0, 6), "scheduled", datetime(2020, 1, 1), "InProgress"),
+        ((3, 3, 0), "failed", None, "InProgress"),  # Airflow itself calls on_kill
+    ],
+)
+def test_before_airflow_3_3_a_cancelled_wait_stops_the_job(
+    aws: FakeSageMaker,
+    hook: SageMakerHook,
+    monkeypatch: pytest.MonkeyPatch,
+    version: tuple[int, ...],
+    state: str | None,
+    timeout: datetime | None,
+    status: str,
+):
+    """These versions call `cleanup` at each end of a trigger, and nothing else."""
+    ensure_job(hook, processing_spec())
+    trigger = trigger_for("work-0123-1", first_poll_seconds=60)
+    trigger.task_instance = SimpleNamespace(dag_id="d", run_id="r", task_id="t", map_index=-1)
+    monkeypatch.setattr("sagemaker_jobs.airflow_compat.AIRFLOW_VERSION", version)
+    monkeypatch.setattr(trigger, "timeout_after", timeout, raising=False)
+    states = {"r": {} if state is None else {"t": state}}
+    monkeypatch.setattr(
+        "airflow.sdk.execution_time.task_runner.RuntimeTaskInstance.get_task_states", lambda **_: states
+    )
+
+    async def cancel_wait() -> None:
+        async def run_trigger() -> None:
+            """What the triggerer of Airflow 3.0 does, in essence."""
+            try:
+                await event_of(trigger)
+            finally:
+                await trigger.cleanup()
+
+        running = asyncio.create_task(run_trigger())
+        await asyncio.sleep(0.3)
+        running.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await running
+
+    asyncio.run(cancel_wait())
+    assert aws.status("work-0123-1") == status
+
+
+def test_a_wait_that_has_fired_leaves_its_job_alone(
+    aws: FakeSageMaker, hook: SageMakerHook, monkeypatch: pytest.MonkeyPatch
+):
+    """`cleanup` follows the event, too; the job may be one that the next task needs."""
+    ensure_job(hook, processing_spec())
+    monkeypatch.setattr("sagemaker_jobs.airflow_compat.AIRFLOW_VERSION", (3, 0, 6))
+    trigger = trigger_for("work-0123-1")
+    monkeypatch.setattr(trigger, "on_kill", None)
+    aws.end("work-0123-1")
+    assert asyncio.run(event_of(trigger))["status"] == "Completed"
+    asyncio.run(trigger.cleanup())
 
 
 def test_on_kill_leaves_the_job_when_the_state_cannot_be_known(

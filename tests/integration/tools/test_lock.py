@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tools.laptop.environment import REPO
-from tools.lock import write_locks
+from tools.lock import AIRFLOW_LOCKS, AIRFLOW_LOCKS_FOLDER, lock_airflow, write_locks
 
 LOCKS = ("requirements.txt", "requirements-dev.txt", "deploy/requirements.txt")
 
@@ -26,7 +26,18 @@ def test_the_locks_are_current(tmp_path: Path) -> None:
         )
 
 
-@pytest.mark.parametrize("name", LOCKS)
+@pytest.mark.parametrize("version", AIRFLOW_LOCKS)
+def test_the_locks_of_other_airflows_are_current(tmp_path: Path, version: str) -> None:
+    """They name what `requirements.in` names; `python -m tools.lock VERSION` mends it otherwise."""
+    file = f"{version}.txt"
+    shutil.copy(AIRFLOW_LOCKS_FOLDER / file, tmp_path)
+    lock_airflow(version, tmp_path)
+    assert (tmp_path / file).read_text() == (AIRFLOW_LOCKS_FOLDER / file).read_text()
+
+
+@pytest.mark.parametrize(
+    "name", [*LOCKS, *(f"deploy/constraints/{version}.txt" for version in AIRFLOW_LOCKS)]
+)
 def test_each_package_is_locked_to_the_digests_of_its_files(name: str) -> None:
     """A version with no digest would be taken from any index that offers it."""
     joined = (REPO / name).read_text().replace("\\\n", " ")
