@@ -8,6 +8,7 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3; do \
 	$$p -c 'import sys, venv, ensurepip; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))' 2>/dev/null \
 	&& { echo $$p; break; }; done)
 PY := .venv/bin/python
+CLI := $(PY) -m batch_inference.cli
 INSTALLED := .venv/installed
 
 export PYTHONPATH := $(CURDIR):$(CURDIR)/include:$(CURDIR)/plugins
@@ -31,11 +32,11 @@ install: $(INSTALLED) ## create .venv from the locked requirements
 
 .PHONY: run
 run: $(INSTALLED) ## score the sample once, end to end: make run [INPUT=my.csv] [OUTPUT=scored/] [CONF='{"transform_instance_count": 2}'] [PIPELINE=abalone]
-	@$(PY) -m tools.laptop.run --pipeline "$(or $(PIPELINE),abalone)" --input "$$INPUT" --output "$$OUTPUT" --conf "$$CONF"
+	@$(CLI) run "$(or $(PIPELINE),abalone)" --input "$$INPUT" --output "$$OUTPUT" --conf "$$CONF"
 
 .PHONY: up
 up: $(INSTALLED) ## embedded AWS and Airflow with its UI on localhost, until Ctrl-C
-	@exec $(PY) -m tools.laptop.up
+	@exec $(CLI) up
 
 .PHONY: test-fast
 test-fast: $(INSTALLED) ## the unit tests: no Airflow, no embedded AWS, no browser, nothing to install: make test-fast [ARGS='-k name']
@@ -63,7 +64,7 @@ backfill: $(INSTALLED) ## a backfill of thirty dates through Airflow, twice, eac
 
 .PHONY: check
 check: $(INSTALLED) ## the pipeline files, ruff, formatting, import rules, Python 3.8 in containers, mypy, spelling, the documentation
-	@$(PY) -m tools.pipelines
+	@$(CLI) check
 	@.venv/bin/ruff check .
 	@.venv/bin/ruff format --check .
 	@out=$$(.venv/bin/lint-imports --no-logo --cache-dir .local/import-linter) && echo "$$out" | tail -1 || { echo "$$out"; exit 1; }
@@ -87,15 +88,15 @@ docs: $(INSTALLED) ## the documentation as a site, in dist/site/; what follows f
 
 .PHONY: pipeline
 pipeline: $(INSTALLED) ## a new pipeline from the template: make pipeline NAME=churn
-	@$(PY) -m tools.new_pipeline "$(NAME)"
+	@$(CLI) new "$(NAME)"
 
 .PHONY: mwaa
-mwaa: $(INSTALLED) ## the bundle for Amazon MWAA, in dist/mwaa/
-	@$(PY) -m tools.mwaa
+mwaa: $(INSTALLED) ## the bundle for Amazon MWAA, in dist/mwaa/: make mwaa [VERSION=3.0.6]
+	@$(CLI) mwaa $(if $(VERSION),--version $(VERSION))
 
 .PHONY: iam
 iam: $(INSTALLED) ## the IAM policies of a pipeline: make iam PIPELINE=abalone [ROLE=airflow|sagemaker|sagemaker_trust|sagemaker_role|janitor] [REGION=eu-central-1]
-	@$(PY) -m tools.iam "$(or $(PIPELINE),abalone)" $(if $(ROLE),--role $(ROLE)) $(if $(REGION),--region $(REGION))
+	@$(CLI) iam "$(or $(PIPELINE),abalone)" $(if $(ROLE),--role $(ROLE)) $(if $(REGION),--region $(REGION))
 
 .PHONY: test-images
 test-images: $(INSTALLED) ## the jobs' tests with Python 3.8 and old pandas, with pandas 3, and without either, where these Pythons are installed
@@ -103,7 +104,7 @@ test-images: $(INSTALLED) ## the jobs' tests with Python 3.8 and old pandas, wit
 
 .PHONY: baseline
 baseline: $(INSTALLED) ## the `baseline` section of a pipeline from a run's profile: make baseline PROFILE=s3://…/profile.json
-	@$(PY) -m tools.baseline "$(PROFILE)"
+	@$(CLI) baseline "$(PROFILE)"
 
 .PHONY: bench-sizing
 bench-sizing: $(INSTALLED) ## cost of the planner's clusters against a naive run and the lower bound, for twelve layouts

@@ -15,8 +15,14 @@ import sys
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from tools.laptop.environment import LaptopError, create_s3_client, keep_files_private, run_embedded_aws
-from tools.pipelines import prepare_buckets
+from batch_inference.cli.laptop.environment import (
+    LaptopError,
+    create_s3_client,
+    keep_files_private,
+    run_embedded_aws,
+)
+from batch_inference.cli.laptop.sample import prepare_buckets
+from batch_inference.config.pipeline_files import PIPELINES_FOLDER
 
 CHUNK_BYTES = 65_536
 
@@ -82,7 +88,7 @@ def main() -> int:
         settings = {"host_names": json.dumps(arguments.host_name)}
         running_aws = run_embedded_aws(arguments.data_dir / "aws", settings=settings)
         with keep_files_private(arguments.data_dir), running_aws as endpoint:
-            prepare_buckets(create_s3_client(endpoint), arguments.data_dir / "sample")
+            prepare_buckets(create_s3_client(endpoint), arguments.data_dir / "sample", PIPELINES_FOLDER)
             asyncio.run(serve_until_signal(endpoint, arguments.host, arguments.port))
     except LaptopError as error:
         sys.stderr.write(f"{error}\n")

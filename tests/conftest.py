@@ -61,7 +61,7 @@ LONG = (
     "deploy/test_iam.py",
     "faults/test_on_sqlite.py",
     "deploy/test_mwaa.py",
-    "integration/tools/laptop/test_run.py",
+    "integration/cli/test_run.py",
     "integration/sagemaker_jobs/test_on_embedded_aws.py",
     "integration/dag/test_gated_runs.py",
 )

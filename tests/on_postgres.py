@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator, MutableMapping
 
+from batch_inference.cli.laptop.airflow_processes import DATABASE_VARIABLE, AirflowProcesses, find_free_ports
+from batch_inference.cli.laptop.environment import start_migration, wait_for_migration
 from tests.deploy.image import image_environment
 from tests.postgres import running_postgres
-from tools.laptop.airflow_processes import DATABASE_VARIABLE, AirflowProcesses, find_free_ports
-from tools.laptop.environment import start_migration, wait_for_migration
 
 
 @contextlib.contextmanager

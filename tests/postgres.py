@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tools.laptop.airflow_processes import find_free_ports
+from batch_inference.cli.laptop.airflow_processes import find_free_ports
 
 SYSTEM_PATH = "/usr/local/bin:/usr/bin:/bin"
 START_SECONDS = 60

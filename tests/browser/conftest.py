@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, sync_playwright
 from tests.browser.window import SWITCHES, Window
 from tests.end_to_end.conftest import deployment
 from tests.end_to_end.deployment import Deployment
-from tools.laptop.environment import REPO
+from tools.checkout import REPO
 
 __all__ = ["deployment"]
 

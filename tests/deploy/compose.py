@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from tools.laptop.environment import REPO
+from tools.checkout import REPO
 
 COMPOSE_FILE = REPO / "docker-compose.yaml"
 DOCKERFILE = REPO / "deploy" / "Dockerfile"

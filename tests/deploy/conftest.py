@@ -8,7 +8,7 @@ import pytest
 
 from deploy.env import write_env
 from tests.deploy.compose import read_env
-from tools.laptop.environment import REPO
+from tools.checkout import REPO
 
 
 @pytest.fixture(scope="session")

@@ -14,8 +14,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tools.laptop.airflow_processes import find_free_ports
-from tools.laptop.environment import REPO
+from batch_inference.cli.laptop.airflow_processes import find_free_ports
+from tools.checkout import REPO
 
 #: What the images set themselves, or what every process needs.
 BASE = {"LANG": "C.UTF-8", "HOME": "/tmp", "HOSTNAME": os.uname().nodename, "AIRFLOW_HOME": "/opt/airflow"}

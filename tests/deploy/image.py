@@ -9,7 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tools.laptop.environment import REPO, STATE_DIR
+from batch_inference.cli.project import find_project
+from tools.checkout import REPO
 
 UV = Path(sys.executable).with_name("uv")
 LOCK = REPO / "deploy" / "requirements.txt"
@@ -18,7 +19,7 @@ LOCK = REPO / "deploy" / "requirements.txt"
 def image_environment() -> Path:
     """The environment's `bin`; installed once for each content of the lock, which takes a minute or two."""
     digest = hashlib.sha256(LOCK.read_bytes() + sys.version.encode()).hexdigest()[:12]
-    folder = STATE_DIR / "deploy" / f"image-{digest}"
+    folder = find_project(REPO).state_folder / "deploy" / f"image-{digest}"
     folder.parent.mkdir(parents=True, exist_ok=True)
     with folder.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

@@ -29,7 +29,7 @@ from tests.deploy.compose import (
     read_env,
     render_compose,
 )
-from tools.laptop.environment import REPO
+from tools.checkout import REPO
 
 AIRFLOW_SERVICES = {
     "airflow-apiserver": ["api-server"],

@@ -16,6 +16,9 @@ from typing import Any
 import pytest
 import yaml
 
+from batch_inference.cli.laptop.airflow_processes import RestApi
+from batch_inference.cli.laptop.environment import LaptopError, create_s3_client
+from batch_inference.cli.laptop.sample import make_sample
 from batch_inference.config.pipeline import load_pipeline
 from tests import preloading
 from tests.deploy.compose import render_compose
@@ -24,9 +27,6 @@ from tests.deploy.image import image_environment
 from tests.end_to_end.deployment import DAG_FILE, Deployment, PasswordApi
 from tests.end_to_end.directly import input_lines
 from tests.postgres import SYSTEM_PATH, Cluster
-from tools.laptop.airflow_processes import RestApi
-from tools.laptop.environment import LaptopError, create_s3_client
-from tools.laptop.sample import make_sample
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(900)]
 

@@ -15,6 +15,13 @@ from typing import Any
 import boto3
 import pytest
 
+from batch_inference.cli.laptop.environment import (
+    CREDENTIALS,
+    REGION,
+    build_airflow_environment,
+    create_s3_client,
+)
+from batch_inference.cli.laptop.sample import create_buckets, make_sample, upload_sample
 from batch_inference.common.names import (
     MANIFEST_NAME,
     MANIFEST_VERSION,
@@ -33,8 +40,7 @@ from local_aws.settings import load_settings
 from sagemaker_jobs.cleanup.janitor import DAG_TAG, RUN_TAG, to_run_tag
 from tests.deploy.evaluation import Call, find_allowing_statements
 from tests.deploy.recording import RecordingRouter, Request, calls
-from tools.laptop.environment import CREDENTIALS, REGION, REPO, build_airflow_environment, create_s3_client
-from tools.laptop.sample import create_buckets, make_sample, upload_sample
+from tools.checkout import REPO
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(900)]
 
@@ -94,7 +100,7 @@ def requests(pipeline: Pipeline, tmp_path_factory: pytest.TempPathFactory) -> li
         create_buckets(client, pipeline)
         upload_sample(client, pipeline, folder)
         put_published_input(client, pipeline)
-        environment = build_airflow_environment(folder / "airflow", server.url)
+        environment = build_airflow_environment(folder / "airflow", server.url, root=REPO)
         connection = json.loads(environment["AIRFLOW_CONN_AWS_DEFAULT"])
         environment["AIRFLOW_CONN_AWS_DEFAULT"] = json.dumps({**connection, "login": AIRFLOW})
         # What does not go through the connection is seen as nobody's.
@@ -255,7 +261,7 @@ def run(environment: Mapping[str, str], folder: Path, conf: Mapping[str, Any] | 
         command = [
             sys.executable,
             "-m",
-            "tools.laptop.run_dag",
+            "batch_inference.cli.laptop.run_dag",
             "abalone",
             "--conf",
             str(folder / "conf.json"),

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from batch_inference.cli.laptop.sample import make_sample
 from deploy.local_aws import start_forwarder
 from tests.deploy.compose import read_compose_file
 from tests.integration.local_aws.api.raw import send
-from tools.laptop.environment import REPO
-from tools.laptop.sample import make_sample
+from tools.checkout import REPO
 
 
 async def upper(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

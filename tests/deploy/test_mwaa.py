@@ -15,18 +15,18 @@ from typing import Any
 import pandas
 import pytest
 
-from batch_inference.config.pipeline import load_pipeline
-from tests.end_to_end.directly import input_lines
-from tests.preloading import copy_local_settings
-from tools.laptop.environment import (
+from batch_inference.cli.laptop.environment import (
     CREDENTIALS,
-    REPO,
     build_aws_connection,
     create_s3_client,
     run_embedded_aws,
 )
-from tools.laptop.sample import create_buckets, make_sample, upload_sample
-from tools.mwaa import BundleError, build_bundle, render_requirements
+from batch_inference.cli.laptop.sample import create_buckets, make_sample, upload_sample
+from batch_inference.cli.mwaa import BundleError, build_bundle, render_requirements
+from batch_inference.config.pipeline import load_pipeline
+from tests.end_to_end.directly import input_lines
+from tests.preloading import copy_local_settings
+from tools.checkout import REPO
 
 ROWS = 2_000
 OUTPUT = "mwaa-output/"

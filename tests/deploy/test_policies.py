@@ -10,6 +10,7 @@ import botocore.validate
 import pytest
 import yaml
 
+from batch_inference.cli.main import main
 from batch_inference.common.errors import PolicyError
 from batch_inference.common.names import RunPaths, build_history_prefix
 from batch_inference.config.pipeline import Pipeline
@@ -19,7 +20,6 @@ from batch_inference.requests.iam import build_policies, build_role_request
 from tests.deploy.authorization import DATA, problems, reference
 from tests.deploy.evaluation import Call, find_allowing_statements, matches
 from tests.unit.builders import pipeline_without_preprocess
-from tools import iam
 
 # A managed policy may have so many characters, white space not counted (IAM quotas).
 MANAGED_POLICY_CHARACTERS = 6_144
@@ -381,16 +381,16 @@ def test_the_jobs_role_can_be_made_within_its_boundary() -> None:
 
 def test_make_iam_prints_all_documents_or_one(capsys: pytest.CaptureFixture[str]) -> None:
     """As JSON that `aws iam put-role-policy` takes."""
-    assert iam.main(["abalone"]) == 0
+    assert main(["iam", "abalone"]) == 0
     everything = json.loads(capsys.readouterr().out)
     documents = build_policies(load_pipeline_by_name("abalone"))
     role = build_role_request(load_pipeline_by_name("abalone"), documents["sagemaker_trust"])
     assert everything == {**documents, "sagemaker_role": role}
     assert set(everything) == {"airflow", "sagemaker", "sagemaker_trust", "sagemaker_role", "janitor"}
-    assert iam.main(["abalone", "--role", "sagemaker"]) == 0
+    assert main(["iam", "abalone", "--role", "sagemaker"]) == 0
     assert json.loads(capsys.readouterr().out) == everything["sagemaker"]
     more = ["--input", "s3://in-bucket/x/", "--output", "s3://out-bucket/y", "--region", "eu-west-1"]
-    assert iam.main(["abalone", "--role", "airflow", *more]) == 0
+    assert main(["iam", "abalone", "--role", "airflow", *more]) == 0
     wider = json.loads(capsys.readouterr().out)
     assert find_allowing_statements(
         wider, Call("s3:ListBucket", "arn:aws:s3:::in-bucket", {"s3:prefix": "x/"})
@@ -411,8 +411,7 @@ def test_make_iam_says_what_is_allowed(
     capsys: pytest.CaptureFixture[str], arguments: list[str], said: str
 ) -> None:
     """With status 2."""
-    with pytest.raises(SystemExit, match="2"):
-        iam.main(arguments)
+    assert main(["iam", *arguments]) == 2
     assert said in capsys.readouterr().err
 
 

@@ -20,18 +20,18 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tests import preloading
-from tests.end_to_end.deployment import ADMIN, USERS, Deployment, PasswordApi, SharedAirflow
-from tests.on_postgres import running_airflow
-from tools.laptop.airflow_processes import AirflowProcesses
-from tools.laptop.environment import (
-    REPO,
+from batch_inference.cli.laptop.airflow_processes import AirflowProcesses
+from batch_inference.cli.laptop.environment import (
     LaptopError,
     build_airflow_environment,
     create_s3_client,
     run_embedded_aws,
 )
-from tools.laptop.sample import make_sample
+from batch_inference.cli.laptop.sample import make_sample
+from tests import preloading
+from tests.end_to_end.deployment import ADMIN, USERS, Deployment, PasswordApi, SharedAirflow
+from tests.on_postgres import running_airflow
+from tools.checkout import REPO
 
 ROWS = 6_000
 START_SECONDS = 600

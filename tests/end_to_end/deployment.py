@@ -16,11 +16,11 @@ import pandas
 import psutil
 import yaml
 
+from batch_inference.cli.laptop.airflow_processes import AirflowProcesses, RestApi
+from batch_inference.cli.laptop.environment import LaptopError
+from batch_inference.cli.laptop.sample import create_buckets, upload_sample
 from batch_inference.common.s3_uri import split_s3_uri
 from batch_inference.config.pipeline import Pipeline, load_pipeline
-from tools.laptop.airflow_processes import AirflowProcesses, RestApi
-from tools.laptop.environment import LaptopError
-from tools.laptop.sample import create_buckets, upload_sample
 
 ENDED = {"success", "failed"}
 DAG_FILE = """# A pipeline of an Airflow test.

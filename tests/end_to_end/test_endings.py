@@ -10,12 +10,12 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from batch_inference.cli.laptop.environment import CREDENTIALS
 from batch_inference.common.errors import PoolError
 from batch_inference.config.pipeline import Pipeline
 from batch_inference.dag.planned_jobs import build_pool_args
 from batch_inference.dag.pools import check_pool
 from tests.end_to_end.deployment import Deployment
-from tools.laptop.environment import CREDENTIALS
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(1200)]
 

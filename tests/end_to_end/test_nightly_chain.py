@@ -15,12 +15,12 @@ import pandas
 import psutil
 import pytest
 
+from batch_inference.cli.laptop.airflow_processes import DATABASE_VARIABLE
+from batch_inference.cli.laptop.environment import CREDENTIALS
 from tests.end_to_end.airflow_server import ODD_NAME
 from tests.end_to_end.deployment import Deployment
 from tests.end_to_end.directly import direct_predictions, input_lines
 from tests.postgres import dump_database
-from tools.laptop.airflow_processes import DATABASE_VARIABLE
-from tools.laptop.environment import CREDENTIALS
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(1200)]
 

@@ -16,19 +16,19 @@ from urllib.parse import quote
 
 import yaml
 
-from tests import preloading
-from tests.faults import data
-from tests.integration.local_aws.servers import Server, run_server
-from tests.on_postgres import use_postgres
-from tools.laptop.airflow_processes import AirflowProcesses, find_free_ports
-from tools.laptop.environment import (
-    REPO,
+from batch_inference.cli.laptop.airflow_processes import AirflowProcesses, find_free_ports
+from batch_inference.cli.laptop.environment import (
     LaptopError,
     build_airflow_environment,
     create_s3_client,
     start_migration,
     wait_for_migration,
 )
+from tests import preloading
+from tests.faults import data
+from tests.integration.local_aws.servers import Server, run_server
+from tests.on_postgres import use_postgres
+from tools.checkout import REPO
 
 if TYPE_CHECKING:
     from tests.faults.phases import Pipeline

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from tests.faults.case import Case
 from tests.faults.cases import CASES
-from tools.laptop.environment import REPO
+from tools.checkout import REPO
 
 PAGE = REPO / "docs" / "reference" / "fault-matrix.md"
 _TABLE = re.compile(r"(?<=<!-- faults -->\n\n).*?(?=\n<!-- /faults -->)", re.DOTALL)

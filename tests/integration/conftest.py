@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 
-import tools.laptop.airflow_settings.airflow_local_settings  # noqa: F401 - AWS clients are made quickly
+import batch_inference.cli.laptop.airflow_settings.airflow_local_settings  # noqa: F401 - AWS clients are made quickly
 from batch_inference.aws.s3 import Storage
+from batch_inference.cli.laptop.environment import build_aws_connection
 from tests.moto_server import running_moto
-from tools.laptop.environment import build_aws_connection
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from tools.laptop.environment import LOCAL_SETTINGS_DIR
+from batch_inference.cli.laptop.environment import LOCAL_SETTINGS_DIR
 
 #: With it plugins are imported when a component starts, not when a task first asks for one.
 ENVIRONMENT = {"AIRFLOW__CORE__LAZY_LOAD_PLUGINS": "False"}

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 import batch_inference
-from tools.laptop.environment import REPO
+from tools.checkout import REPO
 
 IMPORT_FOLDERS = """
 import importlib, pkgutil, socket, sys

@@ -26,7 +26,7 @@ from typing import Any
 from boto3.s3.transfer import TransferConfig
 from botocore.config import Config
 
-from tools.laptop.environment import LaptopError, create_client, run_embedded_aws_process
+from batch_inference.cli.laptop.environment import LaptopError, create_client, run_embedded_aws_process
 
 ROLE = "arn:aws:iam::123456789012:role/service-role/bench"
 REGISTRY = "123456789012.dkr.ecr.us-east-1.amazonaws.com/local"

@@ -25,8 +25,9 @@ from urllib.request import urlopen
 
 import yaml
 
+from batch_inference.cli.laptop.environment import LaptopError, build_airflow_environment
 from tools.benchmarks.embedded_aws import BUCKET, ROLE, Server, run_server
-from tools.laptop.environment import LaptopError, build_airflow_environment
+from tools.checkout import REPO
 
 MAX_INSTANCES = 4
 RECORD_BYTES = 20_000  # bytes
@@ -239,7 +240,7 @@ def run_bench(
 ) -> list[Measured]:
     """All inputs, or those at these positions, one after the other on one embedded AWS."""
     with run_server() as server:
-        environment = build_airflow_environment(server.folder / "airflow", server.url)
+        environment = build_airflow_environment(server.folder / "airflow", server.url, root=REPO)
         environment["AIRFLOW__LOGGING__LOGGING_LEVEL"] = "WARNING"
         logging.disable(logging.INFO)
         try:

@@ -25,14 +25,8 @@ from urllib.parse import quote
 
 import yaml
 
-from batch_inference.common.names import RunPaths
-from batch_inference.common.s3_uri import split_s3_uri
-from batch_inference.config.pipeline import load_pipeline
-from batch_inference.planning.plan import REQUESTS_KEY
-from batch_inference.requests.sagemaker import JOB_NAME_TOKEN, build_config, replace_tokens
-from tools.laptop.airflow_processes import AirflowProcesses, find_free_ports
-from tools.laptop.environment import (
-    REPO,
+from batch_inference.cli.laptop.airflow_processes import AirflowProcesses, find_free_ports
+from batch_inference.cli.laptop.environment import (
     LaptopError,
     build_airflow_environment,
     create_client,
@@ -41,7 +35,13 @@ from tools.laptop.environment import (
     start_migration,
     wait_for_migration,
 )
-from tools.laptop.sample import SAMPLE_PIPELINE, create_buckets, make_sample, upload_sample
+from batch_inference.cli.laptop.sample import SAMPLE_PIPELINE, create_buckets, make_sample, upload_sample
+from batch_inference.common.names import RunPaths
+from batch_inference.common.s3_uri import split_s3_uri
+from batch_inference.config.pipeline import load_pipeline
+from batch_inference.planning.plan import REQUESTS_KEY
+from batch_inference.requests.sagemaker import JOB_NAME_TOKEN, build_config, replace_tokens
+from tools.checkout import REPO
 
 OURS, STOCK = SAMPLE_PIPELINE, "stock"
 ROWS = 2_000

@@ -20,7 +20,7 @@ import time
 from pathlib import Path
 from typing import Any, TypedDict
 
-from tools.laptop.environment import REPO
+from tools.checkout import REPO
 
 #: Airflow, and the modules that define the base classes of the package's operators: any DAG of their kind imports them.
 BASE_MODULES = (

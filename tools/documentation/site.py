@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 
-from tools.laptop.environment import REPO
+from tools.checkout import REPO
 
 SITE = REPO / "dist" / "site"
 CONFIG = REPO / "mkdocs.yml"

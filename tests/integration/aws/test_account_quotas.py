@@ -12,10 +12,10 @@ from botocore.exceptions import ClientError
 
 from batch_inference.aws import account_quotas
 from batch_inference.aws.account_quotas import fetch_account_quotas, read_quotas
+from batch_inference.cli.laptop.environment import build_aws_connection
 from batch_inference.config.run_params import RunParams
 from tests.integration.local_aws.servers import Server, run_server
 from tests.unit.builders import pipeline
-from tools.laptop.environment import build_aws_connection
 
 PROCESSING, TRANSFORM = (f"ml.m5.xlarge for {kind} job usage" for kind in ("processing", "transform"))
 ACROSS = [f"Number of instances across all {kind} jobs" for kind in ("processing", "transform")]

@@ -8,11 +8,11 @@ import boto3
 import pytest
 from pydantic import ValidationError
 
+from batch_inference.cli.laptop.environment import CREDENTIALS
 from batch_inference.config.sections.glue_table import parse_partition_values, parse_table_location
 from batch_inference.requests.iam import build_policies
 from tests.integration.staged_runs import Pipelines, deployed, document
 from tests.unit.builders import pipeline
-from tools.laptop.environment import CREDENTIALS
 
 __all__ = ["deployed"]
 

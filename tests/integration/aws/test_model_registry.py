@@ -10,11 +10,11 @@ import pytest
 from botocore.exceptions import ClientError
 
 from batch_inference.aws.model_registry import resolve_model
+from batch_inference.cli.laptop.environment import build_aws_connection
 from batch_inference.common.errors import ModelError
 from batch_inference.config.run_params import RunParams
 from tests.integration.local_aws.servers import run_server
 from tests.unit.builders import pipeline
-from tools.laptop.environment import build_aws_connection
 
 ROLE = "arn:aws:iam::123456789012:role/batch-inference"
 CONTAINERS = {"Containers": [{"Image": "i:1"}]}

@@ -14,10 +14,10 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from batch_inference.aws.s3 import Storage
+from batch_inference.cli.laptop.environment import build_aws_connection
 from tests.integration.batch_runs.database import Database
 from tests.moto_server import running_moto
 from tests.unit.builders import document
-from tools.laptop.environment import build_aws_connection
 
 PREFIX = "/batch-inference"
 

@@ -11,6 +11,7 @@ from uuid import UUID
 import pytest
 import yaml
 
+from batch_inference.cli.laptop.run_dag import make_fail_at_once
 from batch_inference.common.errors import PipelineError
 from batch_inference.config import pipeline_files
 from batch_inference.dag import approval, scoring_dag
@@ -18,7 +19,6 @@ from batch_inference.dag.approval import BudgetApprovalOperator
 from sagemaker_jobs import airflow_compat
 from sagemaker_jobs.airflow_compat import AirflowFailException
 from tests.unit.planning.test_goals import GB, plan
-from tools.laptop.run_dag import make_fail_at_once
 
 TI_ID = UUID("01a20ea4-c7ee-7684-9381-cdb974b20853")
 OVER = plan([GB] * 8, {"goals.on_over_budget": "approve"}, budget=0.1, can_ask=True).to_xcom()

@@ -10,6 +10,7 @@ import pytest
 from airflow.providers.amazon.aws.hooks.sagemaker import SageMakerHook
 
 from batch_inference.aws.s3 import Storage
+from batch_inference.cli.laptop.environment import build_aws_connection
 from batch_inference.common.names import JobPaths, build_name_token
 from batch_inference.dag.continuation import BadRecordContinuation
 from batch_inference.run.join_inputs import read_merged_shards
@@ -22,7 +23,6 @@ from tests.integration.local_aws.servers import Server, run_server
 from tests.integration.plan_builder import write_plan
 from tests.integration.sagemaker_jobs.builders import context_of
 from tests.unit.builders import pipeline
-from tools.laptop.environment import build_aws_connection
 
 pytestmark = [pytest.mark.local_only, pytest.mark.timeout(600)]
 

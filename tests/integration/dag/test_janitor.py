@@ -13,6 +13,7 @@ import pytest
 from airflow.providers.amazon.aws.hooks.sagemaker import SageMakerHook
 from botocore.exceptions import ClientError
 
+from batch_inference.cli.laptop.environment import CREDENTIALS, REGION, build_aws_connection, run_embedded_aws
 from batch_inference.common.errors import PipelineError
 from batch_inference.config.pipeline import Pipeline, load_pipeline
 from batch_inference.config.pipeline_files import PIPELINES_FOLDER
@@ -21,7 +22,6 @@ from batch_inference.dag.janitor import clean_up_run
 from batch_inference.dag.templates import DEPLOYMENT_TAG, build_run_tags, compute_deployment_id
 from sagemaker_jobs.airflow_compat import AirflowSkipException
 from sagemaker_jobs.cleanup.janitor import DAG_TAG, RUN_TAG, to_run_tag
-from tools.laptop.environment import CREDENTIALS, REGION, build_aws_connection, run_embedded_aws
 
 HERE = {DEPLOYMENT_TAG: compute_deployment_id()}
 #: With a character that no tag takes.

@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from batch_inference.aws.s3 import Storage
+from batch_inference.cli.laptop.environment import build_aws_connection
 from batch_inference.common.names import RunPaths
 from batch_inference.config.pipeline_files import PIPELINES_FOLDER, load_pipeline_by_name
 from batch_inference.dag.tasks.choose_join import choose_join, collect_parts
@@ -26,7 +27,6 @@ from batch_inference.requests.sagemaker import (
 from tests.integration.dag.test_choose_join import ANSWERED, JOB, NONCE, RUN, TOKEN, WROTE, Task
 from tests.integration.local_aws.servers import Server, run_server
 from tests.integration.plan_builder import write_plan
-from tools.laptop.environment import build_aws_connection
 
 pytestmark = pytest.mark.local_only
 

@@ -13,7 +13,7 @@ import pytest
 from batch_inference.dag import scoring_dag
 from tests.unit.builders import WITHOUT_PREPROCESS, pipeline
 from tools.benchmarks.parse import BASE_MODULES
-from tools.laptop.environment import REPO
+from tools.checkout import REPO
 
 DAG_FILES = sorted((REPO / "dags").glob("*.py"))
 #: The base modules import boto3, botocore, jinja2, jsonschema and pydantic themselves, so these are not ours to avoid;

@@ -26,7 +26,7 @@ from sagemaker_jobs.operators import JobOperator
 from sagemaker_jobs.sensors import JobSensor
 from tests.integration.plan_builder import build_plan
 from tests.unit.builders import TWO_CONTAINERS, WITHOUT_PREPROCESS, pipeline
-from tools.laptop.environment import REPO
+from tools.checkout import REPO
 
 DAGS = REPO / "dags"
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from batch_inference.aws.model_registry import resolve_model
+from batch_inference.cli.laptop.environment import build_aws_connection
 from batch_inference.common.errors import ModelError
 from batch_inference.config.run_params import RunParams
 from sagemaker_jobs.job.compare import find_differences
@@ -15,7 +16,6 @@ from sagemaker_jobs.kinds import PROCESSING, TRANSFORM
 from tests.integration.local_aws.servers import run_server
 from tests.unit.builders import pipeline
 from tests.unit.config.test_security import ALL, requests_of
-from tools.laptop.environment import build_aws_connection
 
 
 def test_every_field_is_taken_and_described(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

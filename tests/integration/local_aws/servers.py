@@ -15,7 +15,8 @@ from typing import Any
 import boto3
 from botocore.config import Config
 
-from tools.laptop.environment import REPO, run_embedded_aws_process
+from batch_inference.cli.laptop.environment import run_embedded_aws_process
+from tools.checkout import REPO
 
 REPOSITORY = REPO
 REGION = "us-east-1"

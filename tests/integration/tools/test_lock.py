@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tools.laptop.environment import REPO
+from tools.checkout import REPO
 from tools.lock import AIRFLOW_LOCKS, AIRFLOW_LOCKS_FOLDER, lock_airflow, write_locks
 
 LOCKS = ("requirements.txt", "requirements-dev.txt", "deploy/requirements.txt")

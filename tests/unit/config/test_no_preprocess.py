@@ -13,7 +13,7 @@ from batch_inference.config.pipeline import Pipeline
 from batch_inference.config.run_params import build_param_specs
 from batch_inference.requests.lint import LintContext, lint_transform
 from tests.unit.builders import PREFIX, pipeline, pipeline_without_preprocess, requests
-from tools.laptop.environment import REPO
+from tools.checkout import REPO
 
 COLUMN = {"name": "id", "type": "string"}
 

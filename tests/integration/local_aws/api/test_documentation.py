@@ -13,7 +13,7 @@ from local_aws.api.shapes.service_models import load_operation_model
 from local_aws.api.shapes.support import SUPPORT_BY_OPERATION, refuse_unsupported
 from local_aws.faults import FIELDS_BY_KIND, SUMMARY_BY_KIND, Fault, FaultKind
 from local_aws.settings import Settings
-from tools.laptop.environment import REPO
+from tools.checkout import REPO
 
 pytestmark = pytest.mark.local_only
 

@@ -15,6 +15,7 @@ from typing import Any
 import psutil
 import pytest
 
+from batch_inference.cli.laptop.environment import LaptopError
 from local_aws.faults import FaultInjector
 from local_aws.jobs.capacity import Capacity
 from local_aws.jobs.job import JobThread, SharedJobContext
@@ -32,7 +33,6 @@ from tests.integration.local_aws.api.requests import (
     wait_until_started,
 )
 from tests.integration.local_aws.servers import Server, run_server
-from tools.laptop.environment import LaptopError
 
 pytestmark = pytest.mark.local_only
 

@@ -13,8 +13,8 @@ import batch_inference
 from batch_inference.config.pipeline import Pipeline
 from batch_inference.config.sections.notifications import NotifySection
 from batch_inference.run import task_ids
+from tools.checkout import REPO
 from tools.documentation.site import CONFIG, build_site, find_foreign_loads
-from tools.laptop.environment import REPO
 
 DOCS = REPO / "docs"
 README = REPO / "README.md"

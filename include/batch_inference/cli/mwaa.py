@@ -1,4 +1,4 @@
-"""`make mwaa`: builds the bundle for Amazon MWAA in `dist/mwaa/`: `plugins.zip`, `requirements.txt` and `dags/`.
+"""`batch-inference mwaa`: builds the bundle for Amazon MWAA: `plugins.zip`, `requirements.txt` and `dags/`.
 
 MWAA unpacks plugins.zip into `plugins/` of its AIRFLOW_HOME and forbids PYTHONPATH, so it contains what lies in
 `include/`: Airflow puts `plugins/` on the path of all of its processes. The embedded AWS and the sample's generator are
@@ -7,18 +7,18 @@ left out.
 
 from __future__ import annotations
 
-import argparse
 import os
 import re
 import shutil
-import sys
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from tools.laptop.environment import REPO
+import click
 
-TARGET_DIR = REPO / "dist" / "mwaa"
+from batch_inference.cli.project import find_project
+from batch_inference.common.errors import BatchInferenceError
+
 # The newest known MWAA image of AWS, and its Python.
 AIRFLOW_VERSION, PYTHON_VERSION = "3.3.1", "3.12"
 CONSTRAINTS_URL = "https://raw.githubusercontent.com/apache/airflow"
@@ -30,7 +30,7 @@ EXCLUDED_NAMES = {"__pycache__", "ruff.toml"}
 ZIP_TIMESTAMP = (1980, 1, 1, 0, 0, 0)
 
 
-class BundleError(Exception):
+class BundleError(BatchInferenceError):
     """The bundle cannot be built; the message says why."""
 
 
@@ -99,35 +99,30 @@ def build_bundle(
     (target / "requirements.txt").write_text(text)
 
 
-def main() -> int:
-    """Build the bundle and print how to deploy it; the exit status."""
-    parser = argparse.ArgumentParser(prog="make mwaa", description=__doc__)
-    airflow_help = f"Airflow version of the MWAA environment ({AIRFLOW_VERSION})"
-    parser.add_argument("--version", default=AIRFLOW_VERSION, help=airflow_help)
-    parser.add_argument("--python", default=PYTHON_VERSION, help=f"its Python ({PYTHON_VERSION})")
-    parser.add_argument("--target", type=Path, default=TARGET_DIR)
-    arguments = parser.parse_args()
-    for name, value in (("--version", arguments.version), ("--python", arguments.python)):
+@click.command()
+@click.option(
+    "--version", default=AIRFLOW_VERSION, show_default=True, help="Airflow version of the MWAA environment"
+)
+@click.option("--python", default=PYTHON_VERSION, show_default=True, help="its Python")
+@click.option(
+    "--target",
+    type=click.Path(path_type=Path),
+    help="folder of the bundle; default: dist/mwaa",
+)
+def command(version: str, python: str, target: Path | None) -> None:
+    """Write the bundle for Amazon MWAA: plugins.zip, requirements.txt and dags/."""
+    for name, value in (("--version", version), ("--python", python)):
         if not re.fullmatch(r"\d+(\.\d+){1,2}", value):
-            problem = f"{name} is {value!r}; expected a version such as {AIRFLOW_VERSION}"
-            print(f"make mwaa: {problem}", file=sys.stderr)
-            return 2
-    try:
-        build_bundle(REPO, arguments.target, version=arguments.version, python=arguments.python)
-    except BundleError as error:
-        print(f"make mwaa: {error}", file=sys.stderr)
-        return 1
-    where = os.path.relpath(arguments.target)
-    print(
-        f"{where}/ is ready for Airflow {arguments.version} on MWAA. Replace BUCKET with the environment's bucket:\n"
+            raise click.UsageError(f"{name} is {value!r}; expected a version such as {AIRFLOW_VERSION}")
+    root = find_project().root
+    target = target or root / "dist" / "mwaa"
+    build_bundle(root, target, version=version, python=python)
+    where = os.path.relpath(target)
+    click.echo(
+        f"{where}/ is ready for Airflow {version} on MWAA. Replace BUCKET with the environment's bucket:\n"
         f"  aws s3 sync {where}/dags s3://BUCKET/dags\n"
         f"  aws s3 cp {where}/plugins.zip s3://BUCKET/plugins.zip\n"
         f"  aws s3 cp {where}/requirements.txt s3://BUCKET/requirements.txt\n"
         "then update the environment with the new versions of plugins.zip and requirements.txt.\n"
         "Both files replace those of the environment: if it already has plugins or requirements, merge them first."
     )
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -12,10 +12,10 @@ from typing import Any
 import pandas
 import pytest
 
+from batch_inference.cli.run import download_published, get_input_prefix
 from batch_inference.planning.inputs.input_listing import S3Object
 from batch_inference.planning.inputs.input_selection import InputSelection
-from tools.laptop.environment import REPO
-from tools.laptop.run import download_published, get_input_prefix
+from tools.checkout import REPO
 
 UCI = REPO.parent / "shared" / "data" / "abalone.csv"
 UMASK = os.umask(0o077)
@@ -44,15 +44,15 @@ def make_run(tmp_path: Path, **variables: str) -> subprocess.CompletedProcess[st
 @pytest.mark.parametrize(
     ("variables", "says"),
     [
-        ({"CONF": "{not json"}, "CONF is not JSON"),
-        ({"CONF": "[1, 2]"}, "CONF must be a JSON object"),
+        ({"CONF": "{not json"}, "--conf is not JSON"),
+        ({"CONF": "[1, 2]"}, "--conf must be a JSON object"),
         ({"CONF": '{"transform_instance_cout": 2}'}, "did you mean 'transform_instance_count'"),
         ({"CONF": '{"transform_instance_count": 999}'}, "transform_instance_count"),
         ({"CONF": '{"input_uri": "s3://bucket/{day}/"}'}, "{day}"),
-        ({"INPUT": "no-such-file.csv"}, "INPUT=no-such-file.csv does not exist"),
+        ({"INPUT": "no-such-file.csv"}, "--input no-such-file.csv does not exist"),
         ({"OUTPUT": "README.md"}, "is a file; name a folder"),
         ({"OUTPUT": "tests"}, "holds other files"),
-        ({"PIPELINE": "nonesuch"}, "known pipelines: abalone"),
+        ({"PIPELINE": "nonesuch"}, "known pipelines: 'abalone'"),
     ],
 )
 def test_what_was_asked_wrongly_is_one_clear_line(
@@ -63,7 +63,7 @@ def test_what_was_asked_wrongly_is_one_clear_line(
     lines = [line for line in ended.stderr.splitlines() if not re.match(r"make(\[\d+\])?: \*\*\*", line)]
     assert ended.returncode != 0
     assert len(lines) == 1, ended.stderr
-    assert lines[0].startswith("make run: ")
+    assert lines[0].startswith("batch-inference run: ")
     assert says in lines[0]
     assert not (tmp_path / "state").exists()
 

@@ -14,7 +14,7 @@ PRINT_INTERVAL_SECONDS = 15.0
 
 
 class RunFollower:
-    """Reads the events of `tools.laptop.run_dag` and prints them.
+    """Reads the events of `batch_inference.cli.laptop.run_dag` and prints them.
 
     Attributes: `state` and `run_id` of the DAG run once it has finished, `errors` by task.
     """

@@ -9,9 +9,9 @@ import numpy
 import pytest
 import yaml
 
+from batch_inference.cli.main import main
 from batch_inference.jobs.common.profiles import NumberProfile, TextProfile
 from tests.unit.builders import pipeline
-from tools.baseline import main
 
 
 def test_what_is_printed_is_the_section_of_a_pipeline_file(
@@ -24,7 +24,7 @@ def test_what_is_printed_is_the_section_of_a_pipeline_file(
     columns = {"age": ages.to_dict(), "id": ids.to_dict(), "label": NumberProfile().to_dict()}
     path = tmp_path / "profile.json"
     path.write_text(json.dumps({"version": 1, "columns": columns, "groups": {}}))
-    main([str(path)])
+    assert main(["baseline", str(path)]) == 0
     section = yaml.safe_load(capsys.readouterr().out)
     assert section["baseline"]["id"] == {"most_frequent": "b"}
     assert section["baseline"]["age"]["mean"] == 50

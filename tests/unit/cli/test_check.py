@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from batch_inference.cli.laptop import sample
+from batch_inference.cli.main import main
 from batch_inference.config.pipeline_files import PIPELINES_FOLDER
-from tools import pipelines
 
 
 @pytest.fixture
@@ -29,10 +30,10 @@ def test_the_others_get_their_buckets_and_what_is_wrong_is_said(
 ) -> None:
     """As in `make up` and in docker compose's embedded AWS."""
     prepared: list[str] = []
-    monkeypatch.setattr(pipelines, "create_buckets", lambda _, pipeline: prepared.append(pipeline.name))
-    monkeypatch.setattr(pipelines, "upload_sample", lambda *_: None)
+    monkeypatch.setattr(sample, "create_buckets", lambda _, pipeline: prepared.append(pipeline.name))
+    monkeypatch.setattr(sample, "upload_sample", lambda *_, **__: None)
     client: Any = object()
-    pipelines.prepare_buckets(client, folder / "sample", folder)
+    sample.prepare_buckets(client, folder / "sample", folder)
     assert prepared == ["abalone"]
     said = capsys.readouterr().err
     assert "aaa.yaml" in said
@@ -40,7 +41,18 @@ def test_the_others_get_their_buckets_and_what_is_wrong_is_said(
     assert "did you mean" in said
 
 
-def test_make_check_fails_by_it(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert pipelines.main(folder) == 1
-    assert "wrok" in capsys.readouterr().err
-    assert pipelines.main() == 0
+def test_the_command_fails_by_it_and_names_each_file(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "dags").mkdir()
+    (folder / "pipelines").mkdir()
+    for path in folder.glob("*.yaml"):
+        path.rename(folder / "pipelines" / path.name)
+    monkeypatch.chdir(folder)
+    assert main(["check"]) == 1
+    said = capsys.readouterr()
+    assert said.err.count("wrok") == 2
+    assert said.out == "1 valid pipeline, 2 invalid\n"
+    for name in ("aaa", "zzz"):
+        (folder / "pipelines" / f"{name}.yaml").unlink()
+    assert main(["check"]) == 0

@@ -1,4 +1,4 @@
-"""`make pipeline NAME=…` gives two files that Airflow can use as they are."""
+"""`batch-inference new` gives two files that Airflow can use as they are."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from batch_inference.cli.main import main
+from batch_inference.cli.new import TEMPLATES
 from batch_inference.config.pipeline import load_pipeline
-from tools.laptop.environment import REPO
-from tools.new_pipeline import TEMPLATES
+from tools.checkout import REPO
 
 
 def test_the_templates_give_a_valid_pipeline_and_dag_file(tmp_path: Path) -> None:
@@ -31,16 +32,16 @@ def test_the_templates_give_a_valid_pipeline_and_dag_file(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("name", ["", "Churn", "9lives", "a/b", "../x", "abalone", "x" * 41])
-def test_a_name_that_cannot_be_used_writes_nothing(name: str) -> None:
+def test_a_name_that_cannot_be_used_writes_nothing(
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Including one that is taken."""
     before = subprocess.run(
         ["git", "status", "--porcelain"], cwd=REPO, capture_output=True, check=True
     ).stdout
-    ended = subprocess.run(
-        ["make", "pipeline", f"NAME={name}"], cwd=REPO, capture_output=True, text=True, check=False
-    )
-    assert ended.returncode != 0
-    assert ended.stderr.startswith("make pipeline: ")
+    monkeypatch.chdir(REPO)
+    assert main(["new", name]) == 2
+    assert capsys.readouterr().err.startswith("batch-inference new: ")
     assert (
         subprocess.run(["git", "status", "--porcelain"], cwd=REPO, capture_output=True, check=True).stdout
         == before

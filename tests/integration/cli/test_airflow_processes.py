@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 from sqlalchemy import create_engine, text
 
-from tools.laptop.airflow_processes import COMPONENTS, RestApi, add_sqlite_timeout
-from tools.laptop.environment import LaptopError, build_airflow_environment
+from batch_inference.cli.laptop.airflow_processes import COMPONENTS, RestApi, add_sqlite_timeout
+from batch_inference.cli.laptop.environment import LaptopError, build_airflow_environment
+from tools.checkout import REPO
 
 
 def test_who_writes_to_the_database_waits_a_minute_for_its_turn_and_the_api_server_three_seconds(
@@ -45,7 +46,7 @@ def test_the_laptops_airflow_does_not_wait_for_the_disk_each_time_it_writes(tmp_
         "    for pragma in ('synchronous', 'journal_mode'):\n"
         "        print('answer', connection.execute(text(f'PRAGMA {pragma}')).scalar())\n"
     )
-    environment = build_airflow_environment(tmp_path, "http://127.0.0.1:1")
+    environment = build_airflow_environment(tmp_path, "http://127.0.0.1:1", root=REPO)
     done = subprocess.run(
         [sys.executable, "-c", ask], env=environment, capture_output=True, text=True, check=False
     )

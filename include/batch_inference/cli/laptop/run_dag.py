@@ -1,6 +1,6 @@
 """Run one DAG once, in this process, through Airflow's own task runner; writes events as JSON lines.
 
-Started by `tools.laptop.run`, which passes a file descriptor for the events; Airflow's own output goes to standard
+Started by `batch-inference run`, which passes a file descriptor for the events; Airflow's own output goes to standard
 output.
 """
 
@@ -21,7 +21,6 @@ from airflow.sdk.definitions.mappedoperator import MappedOperator
 from sagemaker_jobs.airflow_compat import get_listener_manager, load_dag_bag
 from sagemaker_jobs.operators import JobOperator
 from sagemaker_jobs.sensors import JobSensor
-from tools.laptop.environment import REPO
 
 
 class TaskEventListener:
@@ -56,7 +55,7 @@ class TaskEventListener:
 def load_dag(dag_id: str) -> DAG:
     """The DAG of this id, from its file in `dags/`; exits with the import error when it does not load."""
     folder = os.environ["AIRFLOW__CORE__DAGS_FOLDER"]
-    bag = load_dag_bag(folder, bundle_path=REPO / "dags")
+    bag = load_dag_bag(folder, bundle_path=Path(folder))
     dag = bag.dags.get(dag_id)
     if dag is None:
         sys.exit(f"no DAG {dag_id!r}; import errors: {bag.import_errors}; DAGs: {sorted(bag.dags)}")

@@ -21,7 +21,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tools.laptop.environment import LaptopError
+from batch_inference.cli.laptop.environment import LaptopError
 
 #: How long Airflow's processes wait for SQLite's write lock. On a slow disk a write takes longer than sqlite3's default
 #: of five seconds, and a scheduler that does not get the lock ends.

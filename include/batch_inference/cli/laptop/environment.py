@@ -1,4 +1,4 @@
-"""State folder, Airflow environment and embedded AWS of runs on a laptop.
+"""Airflow environment and embedded AWS of runs on a laptop.
 
 The DAGs are not aware of this: the switch to the laptop is the connection `aws_default` with an `endpoint_url`.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import importlib.util
 import json
 import os
 import re
@@ -19,9 +20,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-REPO = Path(__file__).resolve().parents[2]
-#: State of runs: databases, logs, the embedded AWS's objects. `make clean` deletes it.
-STATE_DIR = Path(os.environ.get("LAPTOP_STATE", REPO / ".local")).resolve()
+from batch_inference.common.errors import BatchInferenceError
+
+#: Packages that Airflow and the embedded AWS import, which a checkout has in folders of its own.
+PACKAGES = ("batch_inference", "sagemaker_jobs", "local_aws")
 #: Logs and databases hold records and secrets.
 PRIVATE_UMASK = 0o077
 Umask = int
@@ -39,8 +41,8 @@ CREDENTIALS = {
 }
 
 
-class LaptopError(Exception):
-    """An error for the user; the tools print its message in one line, without a traceback."""
+class LaptopError(BatchInferenceError):
+    """What runs on this machine did not start or ended; the message has the end of its log."""
 
 
 @contextlib.contextmanager
@@ -88,17 +90,30 @@ def load_or_create_secrets(folder: Path) -> Mapping[str, str]:
     return loaded
 
 
-def build_airflow_environment(home: Path, endpoint_url: str, *, root: Path = REPO) -> dict[str, str]:
+def find_package_folders(*packages: str) -> list[Path]:
+    """The folders that hold these packages, without those where Python finds installed ones by itself."""
+    specs = filter(None, map(importlib.util.find_spec, packages))
+    folders = dict.fromkeys(Path(spec.origin).resolve().parents[1] for spec in specs if spec.origin)
+    return [folder for folder in folders if "site-packages" not in folder.parts]
+
+
+def build_airflow_environment(home: Path, endpoint_url: str, *, root: Path) -> dict[str, str]:
     """The environment of every Airflow process on a laptop: this process's own, and what follows from `home`.
 
-    `root` is the folder that holds dags/, plugins/ and include/.
+    `root` is the folder that holds dags/, and perhaps plugins/ and include/; the packages of this project are imported
+    from there if it has them, else from where this process has them.
     """
+    folders = [
+        folder
+        for folder in (root / "include", root / "plugins")
+        if any((folder / name).is_dir() for name in PACKAGES)
+    ] or [*find_package_folders("batch_inference", "sagemaker_jobs"), root]
     secret = load_or_create_secrets(home)
     return {
         **{key: value for key, value in os.environ.items() if not key.startswith(FOREIGN_PREFIXES)},
         **CREDENTIALS,
-        # Airflow puts only dags/, plugins/ and config/ on the path; include/ is added.
-        "PYTHONPATH": os.pathsep.join(map(str, (root / "include", root / "plugins", LOCAL_SETTINGS_DIR))),
+        # Airflow puts only dags/, plugins/ and config/ on the path.
+        "PYTHONPATH": os.pathsep.join(map(str, (*folders, LOCAL_SETTINGS_DIR))),
         "AIRFLOW_HOME": str(home),
         "AIRFLOW_CONN_AWS_DEFAULT": build_aws_connection(endpoint_url),
         "AIRFLOW__CORE__DAGS_FOLDER": str(root / "dags"),
@@ -135,6 +150,11 @@ def create_client(service: str, endpoint_url: str, **options: Any) -> Any:
 create_s3_client = functools.partial(create_client, "s3")
 
 
+def build_path_environment(*packages: str) -> dict[str, str]:
+    """This process's environment, for a Python that imports these packages from where this one does."""
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, find_package_folders(*packages)))}
+
+
 @contextlib.contextmanager
 def run_embedded_aws(data_dir: Path, **options: Any) -> Iterator[str]:
     """`run_embedded_aws_process`, which gives the endpoint URL only."""
@@ -149,23 +169,31 @@ def run_embedded_aws_process(
     port: int = 0,
     settings: Mapping[str, str] | None = None,
     environment: Mapping[str, str] | None = None,
+    python: str = sys.executable,
 ) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """Run the embedded AWS while the block runs, which may end it; gives its process and endpoint URL.
 
-    `settings` by their names.
+    `settings` by their names. `python` is the interpreter of the environment that it is installed in.
 
     Raises:
         LaptopError: when it does not come up; names the log to read.
     """
+    if python == sys.executable and importlib.util.find_spec("moto") is None:
+        raise LaptopError(
+            "the embedded AWS is not installed here: found no package moto; install "
+            "airflow-sagemaker-batch-inference[local], or name the Python of an environment that has it with "
+            "--local-aws-python"
+        )
+    data_dir = data_dir.resolve()
     data_dir.mkdir(parents=True, exist_ok=True)
     log = data_dir.with_suffix(".log")
-    command = [sys.executable, "-m", "local_aws", "serve", "--port", str(port), "--data-dir", str(data_dir)]
+    command = [python, "-m", "local_aws", "serve", "--port", str(port), "--data-dir", str(data_dir)]
     for name, value in (settings or {}).items():
         command += ["--set", f"{name}={value}"]
     with log.open("w") as stderr:
         process = subprocess.Popen(
-            command, cwd=REPO, stdout=subprocess.PIPE, stderr=stderr, text=True, start_new_session=True,
-            env={**os.environ, "PYTHONPATH": str(REPO), **(environment or {})},
+            command, cwd=data_dir, stdout=subprocess.PIPE, stderr=stderr, text=True, start_new_session=True,
+            env={**build_path_environment("local_aws"), **(environment or {})},
         )  # fmt: skip
     try:
         assert process.stdout is not None

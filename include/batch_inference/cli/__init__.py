@@ -1,0 +1,1 @@
+"""The command line `batch-inference`: one module a command."""

@@ -1,0 +1,95 @@
+"""The group of commands. A command's module is imported when the command is called: `--help` takes no Airflow.
+
+The command `new` is `command` in `batch_inference.cli.new`. It returns its exit status, or None for 0. Errors of this
+package and of AWS are printed in one line, with status 1; wrong arguments, with status 2.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Any
+
+import click
+
+from batch_inference import __version__
+from batch_inference.common.errors import BatchInferenceError
+
+PROGRAM = "batch-inference"
+#: What each command does, in the order in which a new user needs them.
+COMMANDS = {
+    "new": "write a pipeline file",
+    "check": "check the pipeline files",
+    "run": "score one input on this machine: Airflow and the embedded AWS, without an AWS account",
+    "up": "the embedded AWS and Airflow with its UI on localhost, until Ctrl-C",
+    "local-aws": "the embedded AWS alone, until Ctrl-C",
+    "iam": "print the IAM policies that a pipeline needs",
+    "baseline": "print the `baseline` of a pipeline file from a run's profile",
+    "mwaa": "write the bundle for Amazon MWAA",
+}
+
+
+class CommandLine(click.Group):
+    """Commands by the names in `COMMANDS`."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        """The names, in the order of the table."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click's signature
+        """Import the command of this name; None for another name."""
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = import_module(f"batch_inference.cli.{cmd_name.replace('-', '_')}").command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's signature
+        """Write the table; click would import every command for it."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; what a person can mend is one message on standard error."""
+        try:
+            return super().invoke(ctx)
+        except click.ClickException as error:
+            return print_error(error.format_message(), ctx.invoked_subcommand, error.exit_code)
+        except Exception as error:
+            if not isinstance(error, list_expected_errors()):
+                raise
+            return print_error(str(error), ctx.invoked_subcommand, 1)
+
+
+def list_expected_errors() -> tuple[type[Exception], ...]:
+    """The errors that a person can mend: this package's, and AWS's if a client was used."""
+    aws = sys.modules.get("botocore.exceptions")
+    return (BatchInferenceError, *((aws.BotoCoreError, aws.ClientError) if aws else ()))
+
+
+def print_error(message: str, command: str | None, status: int) -> int:
+    """Print a message that begins with the command; gives `status`."""
+    click.echo(f"{PROGRAM}{f' {command}' if command else ''}: {message}", err=True)
+    return status
+
+
+@click.group(cls=CommandLine, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name=PROGRAM)
+def command_line() -> None:
+    """SageMaker batch inference from Airflow: pipelines as YAML files.
+
+    \b
+    batch-inference run abalone         score the sample on this machine
+    batch-inference COMMAND --help      what a command takes, with examples
+    """
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; the exit status."""
+    try:
+        return command_line.main(arguments, prog_name=PROGRAM, standalone_mode=False) or 0
+    except click.ClickException as error:
+        return print_error(error.format_message(), None, error.exit_code)
+    except click.Abort:
+        click.echo("\nstopped", err=True)
+        return 130

@@ -1,0 +1,324 @@
+"""`batch-inference run`: score one input with real Airflow and the embedded AWS, and print the result.
+
+Exit status: 0 if the DAG run succeeded and every record is accounted for, 1 if not, 2 for invalid arguments.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import best_match
+
+from batch_inference.cli.laptop.environment import (
+    LaptopError,
+    build_airflow_environment,
+    create_s3_client,
+    keep_files_private,
+    run_embedded_aws,
+    start_migration,
+    stop_process,
+    wait_for_migration,
+)
+from batch_inference.cli.laptop.progress import RunFollower
+from batch_inference.cli.laptop.sample import create_buckets, upload_files, upload_sample
+from batch_inference.cli.project import Project, find_project
+from batch_inference.common.errors import BatchInferenceError
+from batch_inference.common.names import RunPaths
+from batch_inference.common.object_names import is_control_name
+from batch_inference.common.s3_uri import split_s3_uri
+from batch_inference.config.pipeline import Pipeline
+from batch_inference.config.run_params import build_param_specs, check_conf_keys, read_params
+from batch_inference.reporting.report import render_text
+
+#: Where `--input` is put, and where the output is published before `--output` copies it here.
+USER_INPUT_PREFIX, USER_OUTPUT_PREFIX = "own-input/", "own-output/"
+
+
+def parse_conf(pipeline: Pipeline, text: str) -> dict[str, Any]:
+    """Parse `--conf` and check it against the pipeline's params before anything is started."""
+    if not text.strip():
+        return {}
+    try:
+        conf = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise click.UsageError(
+            f"--conf is not JSON: {error.msg} at character {error.pos + 1} of {text!r}; "
+            "write --conf '{\"dry_run\": true}'"
+        ) from None
+    if not isinstance(conf, dict):
+        raise click.UsageError(
+            f"--conf must be a JSON object such as '{{\"dry_run\": true}}', found {text!r}"
+        )
+    specs = build_param_specs(pipeline)
+    try:
+        check_conf_keys(conf, specs)
+        read_params(conf)
+    except BatchInferenceError as error:
+        raise click.UsageError(f"--conf: {error}") from None
+    for name, value in conf.items():
+        if schema_error := best_match(Draft202012Validator(specs[name]).iter_errors(value)):
+            raise click.UsageError(f"--conf: {name}: {schema_error.message}; {specs[name]['description']}")
+    return conf
+
+
+def parse_input_path(text: str) -> Path | None:
+    """The file or folder that `--input` names; None without it."""
+    if not text:
+        return None
+    path = Path(text).expanduser()
+    if not path.exists():
+        raise click.UsageError(f"--input {text} does not exist (looked for {path.resolve()})")
+    if path.is_dir() and not any(each.is_file() for each in path.rglob("*")):
+        raise click.UsageError(f"--input {text} is a folder without files")
+    return path
+
+
+def parse_output_path(text: str) -> Path | None:
+    """The folder that `--output` names: absent, empty, or filled by an earlier run; None without it."""
+    if not text:
+        return None
+    path = Path(text).expanduser()
+    if path.exists() and not path.is_dir():
+        raise click.UsageError(f"--output {text} is a file; name a folder")
+    if path.is_dir() and any(path.iterdir()) and not (path / "_manifest.json").exists():
+        raise click.UsageError(
+            f"--output {text} holds other files; name an empty folder, or one that an earlier run has filled"
+        )
+    return path
+
+
+@contextlib.contextmanager
+def hold_run_lock(folder: Path) -> Iterator[None]:
+    """Hold the lock of this project; refuse a second run, which would share the database and the port."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise click.UsageError(
+                f"another run is active in this project; it holds the lock {folder / 'lock'}"
+            ) from None
+        yield
+
+
+def run_dag(dag_id: str, conf: dict[str, Any], environment: dict[str, str], log: Path) -> RunFollower:
+    """Run the DAG in a process of its own and follow it to its end on the terminal."""
+    home = Path(environment["AIRFLOW_HOME"])
+    conf_file = home / "conf.json"
+    conf_file.write_text(json.dumps(conf))
+    read, write = os.pipe()
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            [
+                *(sys.executable, "-m", "batch_inference.cli.laptop.run_dag"),
+                *(dag_id, "--conf", str(conf_file), "--events", str(write)),
+            ],
+            cwd=home, env=environment, stdout=output, stderr=output, pass_fds=(write,),
+        )  # fmt: skip
+    os.close(write)
+    try:
+        follower = RunFollower()
+        follower.follow(read)
+        if process.wait() != 0:
+            tail = "\n".join(log.read_text(errors="replace").strip().splitlines()[-12:])
+            raise LaptopError(f"Airflow could not run the DAG:\n{tail}")
+        return follower
+    finally:
+        stop_process(process, grace_seconds=30)
+
+
+def download_published(client: Any, uri: str, folder: Path) -> None:
+    """Download the published files. They replace those of an earlier run; other files in the folder stay."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if (folder / "_manifest.json").exists():
+        earlier = json.loads((folder / "_manifest.json").read_text())
+        names = [file["uri"].rsplit("/", 1)[1] for file in earlier["files"]]
+        for name in (*names, "_manifest.json", "_SUCCESS"):
+            (folder / name).unlink(missing_ok=True)
+    bucket, prefix = split_s3_uri(uri)
+    for page in client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
+        for entry in page.get("Contents", ()):
+            target = folder / entry["Key"].removeprefix(prefix)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            client.download_file(bucket, entry["Key"], str(target))
+
+
+def read_json_if_written(client: Any, uri: str) -> Any:
+    """A JSON document in S3; None if the run did not write it."""
+    bucket, key = split_s3_uri(uri)
+    try:
+        return json.loads(client.get_object(Bucket=bucket, Key=key)["Body"].read())
+    except client.exceptions.NoSuchKey:
+        return None
+
+
+def report_outcome(
+    client: Any, pipeline: Pipeline, follower: RunFollower, log: Path
+) -> tuple[int, str | None]:
+    """Print the outcome of the run; the exit status, and the published URI of a successful run."""
+    paths = RunPaths.from_run_id(work=pipeline.work, pipeline=pipeline.name, run_id=follower.run_id or "")
+    plan = read_json_if_written(client, paths.plan)
+    report = read_json_if_written(client, paths.report_json)
+    if follower.state != "success":
+        print(f"\nThe run ended with state {follower.state or 'unknown'}.")
+        for task, error in follower.errors.items():
+            print(f"\n{task}: {error}")
+        print(f"\nFull Airflow log: {log}")
+        return 1, None
+    if plan is None:
+        print(f"\nThe run succeeded but wrote no plan to {paths.plan}. Full Airflow log: {log}")
+        return 1, None
+    if report is None:
+        print("\n" + "\n".join(entry["text"] for entry in plan["log"]))
+        if plan["dry_run"]:
+            print("\nDry run: no job was submitted, nothing was published.")
+        return 0, None
+    print("\n" + render_text(report))
+    records = report["records"]
+    if records["in"] != records["rejected"] + records["scored"]:
+        print(
+            f"\nRecord counts differ: {records['in']} in, {records['rejected']} rejected, {records['scored']} scored"
+        )
+        return 1, None
+    return 0, str(plan["output_uri"])
+
+
+@contextlib.contextmanager
+def use_embedded_aws(data_dir: Path, endpoint_url: str | None, python: str) -> Iterator[str]:
+    """The endpoint of the embedded AWS that runs there, or of a new one without state.
+
+    Raises:
+        LaptopError: it does not start, or what answers is not the embedded AWS.
+    """
+    if endpoint_url is None:
+        shutil.rmtree(data_dir, ignore_errors=True)
+        with run_embedded_aws(data_dir, python=python) as endpoint:
+            yield endpoint
+        return
+    endpoint_url = endpoint_url.rstrip("/")
+    try:
+        with urllib.request.urlopen(f"{endpoint_url}/_local/usage", timeout=20) as answer:
+            json.load(answer)["jobs"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise LaptopError(
+            f"--endpoint-url {endpoint_url}: no embedded AWS answers there ({error}); start one with "
+            "`batch-inference local-aws`, or leave the option out"
+        ) from error
+    yield endpoint_url
+
+
+def score_input(
+    project: Project,
+    pipeline: Pipeline,
+    conf: dict[str, Any],
+    source: Path | None,
+    output: Path | None,
+    *,
+    endpoint_url: str | None = None,
+    local_aws_python: str = sys.executable,
+) -> int:
+    """Run the DAG on the embedded AWS and download the result; the exit status."""
+    state = project.state_folder / "run"
+    with keep_files_private(project.state_folder) as outer_umask, hold_run_lock(state):
+        started_at = time.monotonic()
+        with use_embedded_aws(state / "aws", endpoint_url, local_aws_python) as endpoint:
+            environment = build_airflow_environment(state / "airflow", endpoint, root=project.root)
+            migration = start_migration(environment)
+            client = create_s3_client(endpoint)
+            create_buckets(client, pipeline)
+            sample = project.state_folder / "sample"
+            upload_sample(client, pipeline, sample, with_data=source is None, python=local_aws_python)
+            bucket = split_s3_uri(pipeline.work)[0]
+            if source is not None:
+                delete_objects(client, bucket, USER_INPUT_PREFIX)
+                conf = {"input_uri": f"s3://{bucket}/{get_input_prefix(source)}", **conf}
+                upload_files(client, source, f"s3://{bucket}/{USER_INPUT_PREFIX}")
+            if output is not None:
+                delete_objects(client, bucket, USER_OUTPUT_PREFIX)
+                conf = {"output_uri": f"s3://{bucket}/{USER_OUTPUT_PREFIX}", **conf}
+            wait_for_migration(migration, environment)
+            print(f"  ready after {time.monotonic() - started_at:.0f} s; running the DAG {pipeline.name}\n")
+            log = state / "airflow.log"
+            follower = run_dag(pipeline.name, conf, environment, log)
+            status, published_uri = report_outcome(client, pipeline, follower, log)
+            if output is not None and published_uri is not None:
+                os.umask(outer_umask)  # the folder is the caller's
+                download_published(client, published_uri, output)
+                print(f"\nThe published files are in {output}/")
+        print(f"\nTotal time: {time.monotonic() - started_at:.0f} s")
+        return status
+
+
+def delete_objects(client: Any, bucket: str, prefix: str) -> None:
+    """Delete what an earlier run has left below the prefix of a bucket that lives on."""
+    for page in client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
+        if keys := [{"Key": entry["Key"]} for entry in page.get("Contents", ())]:
+            client.delete_objects(Bucket=bucket, Delete={"Objects": keys})
+
+
+def get_input_prefix(source: Path) -> str:
+    """The prefix of the run's input. A file of `--input` is scored even if its name is that of a control file."""
+    return USER_INPUT_PREFIX + (source.name[0] if source.is_file() and is_control_name(source.name) else "")
+
+
+@click.command()
+@click.argument("pipeline_id", metavar="[PIPELINE]", required=False)
+@click.option(
+    "--input", "input_path", metavar="PATH", help="file or folder to score; default: the sample data"
+)
+@click.option(
+    "--output", "output_path", metavar="FOLDER", help="folder that the published files are copied to"
+)
+@click.option("--conf", metavar="JSON", default="", help="params of the run, as in the trigger form")
+@click.option("--endpoint-url", metavar="URL", help="an embedded AWS that runs already; default: a new one")
+@click.option(
+    "--local-aws-python",
+    metavar="PATH",
+    default=sys.executable,
+    help="Python of the environment that has the extra [local]; default: this one",
+)
+def command(
+    pipeline_id: str | None,
+    input_path: str | None,
+    output_path: str | None,
+    conf: str,
+    endpoint_url: str | None,
+    local_aws_python: str,
+) -> int:
+    """Score one input on this machine, end to end, without an AWS account.
+
+    Runs the DAG of PIPELINE through Airflow on the embedded AWS, follows its tasks and prints the report. PIPELINE is
+    the DAG's id; it can be left out in a project with one pipeline. A question about the budget counts as rejected.
+
+    \b
+    batch-inference run abalone
+    batch-inference run risk.churn --input customers.csv --output scored/
+    batch-inference run churn --conf '{"transform_instance_count": 2}'
+    """
+    project = find_project()
+    pipeline = project.load_pipeline(pipeline_id)
+    params = parse_conf(pipeline, conf)
+    source, output = parse_input_path(input_path or ""), parse_output_path(output_path or "")
+    print(f"Scoring {source or 'the sample data'} with the pipeline {pipeline.name}")
+    return score_input(
+        project,
+        pipeline,
+        params,
+        source,
+        output,
+        endpoint_url=endpoint_url,
+        local_aws_python=local_aws_python,
+    )
