@@ -5,7 +5,8 @@ from __future__ import annotations
 from airflow.plugins_manager import AirflowPlugin
 from airflow.providers.amazon.aws.links.sagemaker import SageMakerTransformJobLink
 
-from batch_runs.mount import EXTERNAL_VIEWS, URL_PREFIX, serve_pages
+from batch_runs.mount import EXTERNAL_VIEWS, MENU_ITEMS, URL_PREFIX, serve_pages
+from sagemaker_jobs.airflow_compat import has_feature
 from sagemaker_jobs.links import SageMakerJobLogsLink, SageMakerProcessingJobLink
 
 
@@ -19,4 +20,7 @@ class BatchInferencePlugin(AirflowPlugin):
         SageMakerJobLogsLink(),
     ]
     fastapi_apps = [{"app": serve_pages, "url_prefix": URL_PREFIX, "name": "Batch inference"}]  # noqa: RUF012
-    external_views = EXTERNAL_VIEWS
+    if has_feature("external views"):
+        external_views = EXTERNAL_VIEWS
+    else:
+        appbuilder_menu_items = MENU_ITEMS

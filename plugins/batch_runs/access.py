@@ -7,18 +7,39 @@ that this package imports from Airflow's security is in this file, since those m
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Annotated
+from typing import Annotated, Any
 
 from airflow.api_fastapi.app import get_auth_manager
 from airflow.api_fastapi.auth.managers.models.base_user import BaseUser
-from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity
+from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity, DagDetails
 from airflow.api_fastapi.core_api.security import get_user, requires_access_dag
 from fastapi import Depends, HTTPException, Query, Request
+
+from sagemaker_jobs.airflow_compat import has_feature
 
 #: What the pages show of a DAG: its runs, their task instances, and XComs; a user needs access to all of them.
 REQUIRED_ENTITIES = (None, DagAccessEntity.RUN, DagAccessEntity.TASK_INSTANCE, DagAccessEntity.XCOM)
 
-User = Annotated[BaseUser, Depends(get_user)]
+#: Airflow's cookie of a login; `static/login.js` fills it in from the UI's own store with Airflow 3.0.
+LOGIN_COOKIE = "_token"
+
+
+async def get_user_by_cookie(request: Request) -> BaseUser:
+    """The user of a request to Airflow 3.0, whose `get_user` takes the token and looks for no cookie.
+
+    Raises:
+        HTTPException: 401 without a login or with one that has expired, 403 with one that is not Airflow's.
+    """
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    token = token if scheme.lower() == "bearer" else request.cookies.get(LOGIN_COOKIE, "")
+    if not token:
+        raise HTTPException(401, "Not logged in.")
+    get_user_of_token: Any = get_user
+    user: BaseUser = await get_user_of_token(token)
+    return user
+
+
+User = Annotated[BaseUser, Depends(get_user if has_feature("login by cookie") else get_user_by_cookie)]
 
 
 def require_readable_dag(
@@ -34,8 +55,18 @@ def require_readable_dag(
     if dag_id == "~":
         raise HTTPException(404, "No DAG has this name.")
     for entity in REQUIRED_ENTITIES:
-        requires_access_dag("GET", entity, dag_id)(request, user)
+        _require_access(request, user, entity, dag_id)
     return dag_id
+
+
+def _require_access(request: Request, user: BaseUser, entity: DagAccessEntity | None, dag_id: str) -> None:
+    if has_feature("login by cookie"):
+        requires_access_dag("GET", entity, dag_id)(request, user)
+    # Airflow 3.0's own check takes the DAG from the path only.
+    elif not get_auth_manager().is_authorized_dag(
+        method="GET", access_entity=entity, details=DagDetails(id=dag_id), user=user
+    ):
+        raise HTTPException(403, "Forbidden")
 
 
 ReadableDag = Annotated[str, Depends(require_readable_dag)]

@@ -35,6 +35,7 @@ from batch_runs.figures import load_figures, read_report_html
 from batch_runs.jobs import READ_ERRORS
 from batch_runs.overview import LAST_RUN_COUNT, build_pipeline_row, build_run_rows, build_trend_rows
 from batch_runs.task_view import describe_outcome
+from sagemaker_jobs.airflow_compat import has_feature
 
 PACKAGE_FOLDER = Path(__file__).parent
 RUNS_PER_PAGE = 50
@@ -47,7 +48,7 @@ SANDBOX_POLICY = "default-src 'none'; sandbox"
 app = FastAPI(title="Batch inference", docs_url=None, redoc_url=None, openapi_url=None)
 app.mount("/static", StaticFiles(directory=PACKAGE_FOLDER / "static"))
 templates = build_environment(PACKAGE_FOLDER / "templates")
-templates.globals.update(links=links)
+templates.globals.update(links=links, has_login_cookie=has_feature("login by cookie"))
 
 RunId = Annotated[str, Query(min_length=1, max_length=250)]
 

@@ -64,6 +64,8 @@ AIRFLOW_VERSION = tuple(int(number) for number in re.findall(r"\d+", AIRFLOW_VER
 AVAILABLE_SINCE = {
     "approval": (3, 1),
     "external views": (3, 1),
+    "login by cookie": (3, 1),
+    "nested values in an event's extra": (3, 1),
     "trigger on_kill": (3, 3),
 }
 

@@ -6,12 +6,14 @@ for that output, so that a trial does not start the DAGs that wait for the sched
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from airflow.sdk import Asset, AssetAlias
 
 from batch_inference.common.s3_uri import ensure_trailing_slash
 from batch_inference.config.pipeline import Pipeline
+from sagemaker_jobs.airflow_compat import has_feature
 
 
 def build_scored_alias(pipeline: Pipeline) -> AssetAlias:
@@ -30,8 +32,14 @@ def emit_asset_event(
 ) -> None:
     """Emit an asset event with `extra`: counts and URIs of what was published.
 
-    `requested_output` is the run param `output_uri`, with its placeholders, or None.
+    `requested_output` is the run param `output_uri`, with its placeholders, or None. Airflow 3.0 fails the task for an
+    extra with nested values: there they are JSON text.
     """
+    if not has_feature("nested values in an event's extra"):
+        extra = {
+            key: json.dumps(value) if isinstance(value, dict | list) else value
+            for key, value in extra.items()
+        }
     outlet_events[build_scored_alias(pipeline)].add(
         build_output_asset(requested_output or pipeline.output.uri), extra=extra
     )

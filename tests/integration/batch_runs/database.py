@@ -40,7 +40,7 @@ class Database:
 
         values = [
             {
-                "dag_id": dag_id, "run_id": run_id, "_state": state, "run_type": "scheduled", "clear_number": 0,
+                "dag_id": dag_id, "run_id": run_id, "state": state, "run_type": "scheduled", "clear_number": 0,
                 "run_after": START + timedelta(days=night), "logical_date": START + timedelta(days=night),
                 "start_date": START + timedelta(days=night),
                 "end_date": START + timedelta(days=night, hours=1) if state in ("success", "failed") else None,
@@ -48,7 +48,7 @@ class Database:
             for night, run_id in enumerate(run_ids, sum(known == dag_id for known, _ in self.dag_run_ids))
         ]  # fmt: skip
         with self._session() as session:
-            session.execute(insert(DagRun), values)
+            session.execute(insert(DagRun.__table__), values)
             found = session.execute(select(DagRun.run_id, DagRun.id).where(DagRun.dag_id == dag_id))
             self.dag_run_ids |= {(dag_id, run_id): number for run_id, number in found}
 
@@ -62,13 +62,12 @@ class Database:
         self, dag_id: str, run_ids: list[str], states: Mapping[str, str | None], map_index: int = -1
     ) -> None:
         """Task instances of several runs in these states."""
-        import uuid6
         from airflow.models.taskinstance import TaskInstance
         from sqlalchemy import insert
 
         values = [
             {
-                "id": uuid6.uuid7(), "task_id": task, "dag_id": dag_id, "run_id": run_id, "map_index": map_index,
+                "task_id": task, "dag_id": dag_id, "run_id": run_id, "map_index": map_index,
                 "state": state, "pool": "default_pool", "pool_slots": 1, "queue": "default", "priority_weight": 1,
                 "try_number": 1, "max_tries": 2, "span_status": "not_started", "executor_config": {},
             }
