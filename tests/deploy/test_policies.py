@@ -291,14 +291,21 @@ def test_region_is_the_pipelines_or_its_images() -> None:
     assert ":sagemaker:us-east-1:" in json.dumps(build_policies(changed())["airflow"])
     china = "123456789012.dkr.ecr.cn-north-1.amazonaws.com.cn/scoring@sha256:0"
     role = "arn:aws-cn:iam::123456789012:role/x"
-    made = build_policies(changed(role=role, preprocess={"image": china}, model={"name": "rings"}))
+    made = build_policies(
+        changed(region=None, role=role, preprocess={"image": china}, model={"name": "rings"})
+    )
     text = json.dumps(made["sagemaker"])
     assert "arn:aws-cn:ecr:cn-north-1:123456789012:repository/scoring" in text
     assert '"arn:aws:' not in text
+    elsewhere = {"containers": [{"image": "123456789012.dkr.ecr.us-east-1.amazonaws.com/rings:1"}]}
     with pytest.raises(PolicyError, match="cn-north-1, us-east-1"):
-        build_policies(changed(preprocess={"image": china}))
+        build_policies(changed(region=None, preprocess={"image": china}, model=elsewhere))
+    with pytest.raises(PolicyError, match=r"regions none.*Set region in the pipeline file"):
+        build_policies(changed(region=None))
+    frankfurt = json.dumps(build_policies(changed(region=None), region="eu-central-1")["sagemaker"])
+    assert "arn:aws:ecr:eu-central-1:492215442770:repository/sagemaker-scikit-learn" in frankfurt
     with pytest.raises(PolicyError, match="python:3"):
-        build_policies(changed(preprocess={"image": "python:3"}))
+        build_policies(changed(preprocess={"image": "registry/python:3"}))
 
 
 VOLUME_KEY = "0a1b2c3d-0000-1111-2222-333344445555"

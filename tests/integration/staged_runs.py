@@ -50,8 +50,8 @@ def document(name: str = "churn", **changes: Any) -> dict[str, Any]:
         },
         "output": {"uri": "s3://bucket/out/date={date}/"},
         "rules": [{"rule": "required", "columns": ["age"], "name": "age present"}],
-        "model": {"containers": [{"image": "model:1", "model_data": "s3://bucket/model/a.tar.gz"}]},
-        "preprocess": {"image": "python:3"},
+        "model": {"containers": [{"image": "registry/model:1", "model_data": "s3://bucket/model/a.tar.gz"}]},
+        "preprocess": {"image": "registry/python:3"},
         "predictions": {"fields": {"score": "churn"}},
         **changes,
     }

@@ -46,8 +46,8 @@ DOCUMENT: dict[str, Any] = {
 
 TWO_CONTAINERS = {
     "containers": [
-        {"image": "features:1", "model_data": "s3://models/a.tar.gz"},
-        {"image": "linear:1", "model_data": "s3://models/b.tar.gz"},
+        {"image": "registry/features:1", "model_data": "s3://models/a.tar.gz"},
+        {"image": "registry/linear:1", "model_data": "s3://models/b.tar.gz"},
     ]
 }
 
@@ -153,7 +153,7 @@ PLAN_VALUES: dict[str, Any] = {
 def requests(of: Pipeline, **changes: Any) -> dict[str, Request]:
     """The requests of a run of this pipeline as its jobs' tasks fill them, with values of the plan replaced by name."""
     values = {path: changes.get(path.rpartition(".")[2], value) for path, value in PLAN_VALUES.items()}
-    made = build_requests(of, values.__getitem__, tags={"run": "r1"})
+    made = build_requests(of, values.__getitem__, region="us-east-1", tags={"run": "r1"})
     configs = {
         stage: build_config(
             made,

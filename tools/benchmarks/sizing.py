@@ -73,7 +73,11 @@ def build_pipeline(*, preprocess: bool = True, is_gzip: bool = False) -> Pipelin
             },
             "output": {"uri": OUTPUT_URI},
             "model": {"name": "bench"},
-            **({"preprocess": {"image": "bench:1", "max_instances": MAX_INSTANCES}} if preprocess else {}),
+            **(
+                {"preprocess": {"image": "registry/bench:1", "max_instances": MAX_INSTANCES}}
+                if preprocess
+                else {}
+            ),
             "transform": {"max_instances": MAX_INSTANCES},
             "predictions": {"fields": {"score": "y"}},
         }

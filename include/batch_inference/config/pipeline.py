@@ -15,6 +15,7 @@ from pydantic import Field, StrictFloat, StrictInt, field_validator, model_valid
 from batch_inference.common.errors import PipelineError
 from batch_inference.common.names import build_runs_prefix
 from batch_inference.common.s3_uri import find_overlap_problems
+from batch_inference.config.images import build_image_uri
 from batch_inference.config.inheritance import read_merged_document
 from batch_inference.config.schedule import check_schedule
 from batch_inference.config.sections.feature_preparation import (
@@ -209,6 +210,12 @@ class Pipeline(FrozenModel):
         self._check_filter()
         self._check_payload()
         self._check_addresses()
+        if self.region is not None:
+            for field, image in self.images.items():
+                try:
+                    build_image_uri(image, self.region)
+                except ValueError as error:
+                    raise FieldError(field, str(error)) from None
         check_volume_key(self.security, self._instance_types())
         return self
 
@@ -329,6 +336,15 @@ class Pipeline(FrozenModel):
             "join.processing_above": self.join.processing_above is not None,
         }
         return ", ".join(f"{'with' if present else 'without'} {part}" for part, present in parts.items())
+
+    @property
+    def images(self) -> dict[str, str]:
+        """Every image, as the file has it, by the field that names it."""
+        preprocess = {} if self.preprocess is None else {"preprocess.image": self.preprocess.image}
+        return preprocess | {
+            f"model.containers[{number}].image": container.image
+            for number, container in enumerate(self.model.containers)
+        }
 
     @property
     def preprocess_section(self) -> PreprocessSection:

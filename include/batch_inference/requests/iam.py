@@ -24,6 +24,7 @@ from batch_inference.common.names import (
     build_runs_prefix,
 )
 from batch_inference.common.s3_uri import ensure_trailing_slash, split_s3_uri
+from batch_inference.config.images import is_image_uri
 from batch_inference.config.pipeline import Pipeline
 from batch_inference.config.placeholders import check_placeholders
 from batch_inference.config.sections.gates import find_pinned_statistics
@@ -111,12 +112,11 @@ def build_policies(
     Raises PolicyError when the region is not known, an image is not in ECR, or a package's parts are missing.
     """
     images, model_data = list(images), list(model_data)
-    requests = _build_requests(pipeline)
+    region = region or pipeline.region or _find_region([*pipeline.images.values(), *images])
+    requests = _build_requests(pipeline, region)
     found = [_parse_image(uri) for uri in (*requests.find_values("ImageUri", "Image"), *images)]
     _, partition, _, _, account_id, _ = pipeline.role.split(":", 5)
-    account = Account(
-        partition=partition, account=account_id, region=region or pipeline.region or _find_region(found)
-    )
+    account = Account(partition=partition, account=account_id, region=region)
     if (pipeline.model.package or pipeline.model.group) and not (images and model_data):
         raise PolicyError(
             "the pipeline's model is in the model registry, so its images and artefacts are not in the file: give "
@@ -406,11 +406,13 @@ class _PolicyBuilder:
         yield _allow("LookAtNetwork", "ec2", [f"Describe{each}" for each in looks], ["*"])
 
 
-def _build_requests(pipeline: Pipeline) -> RequestPatterns:
+def _build_requests(pipeline: Pipeline, region: str) -> RequestPatterns:
     """The requests of a run, with patterns for what differs from run to run; numbers are arbitrary."""
     runs = _escape_uri(build_runs_prefix(work=pipeline.work, pipeline=pipeline.name))
     paths = RunPaths(f"s3://{runs}*/")
-    requests = build_requests(pipeline, lambda path: paths.root if path == "run_prefix" else "1")
+    requests = build_requests(
+        pipeline, lambda path: paths.root if path == "run_prefix" else "1", region=region
+    )
     names = {
         step: build_job_name_wildcard(pipeline.name, step)
         for step in ("preprocess", "transform", "model", "join")
@@ -521,9 +523,9 @@ def _parse_image(uri: str) -> re.Match[str]:
     return found
 
 
-def _find_region(images: Iterable[re.Match[str]]) -> str:
-    """The region of the jobs: that of their images, since SageMaker takes images from its own region only."""
-    regions = sorted({image["region"] for image in images})
+def _find_region(images: Iterable[str]) -> str:
+    """The region of the jobs: that of their images' URIs, since SageMaker takes images from its own region only."""
+    regions = sorted({_parse_image(image)["region"] for image in images if is_image_uri(image)})
     if len(regions) != 1:
         raise PolicyError(
             f"found images in the regions {', '.join(regions) or 'none'}; all have to be in the region of the jobs. "

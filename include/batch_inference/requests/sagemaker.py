@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
-from batch_inference.common.errors import ManifestError
+from batch_inference.common.errors import ManifestError, PlanError
 from batch_inference.common.names import RunPaths
 from batch_inference.common.s3_uri import get_folder_uri
+from batch_inference.config.images import build_image_uri
 from batch_inference.config.pipeline import Pipeline
 from batch_inference.config.sections.feature_preparation import build_job_imputations, build_job_rules
 from batch_inference.config.sections.stages import ContainerDefinition, select_output_columns
@@ -38,14 +39,20 @@ Request = dict[str, Any]
 
 
 def build_requests(
-    pipeline: Pipeline, plan_value: Callable[[str], Any], *, tags: Mapping[str, str] | None = None
+    pipeline: Pipeline,
+    plan_value: Callable[[str], Any],
+    *,
+    region: str | None = None,
+    tags: Mapping[str, str] | None = None,
 ) -> dict[str, Request]:
     """The Create requests of a run by what they create: `preprocess`, `transform`, `model`, `join`, where it has them.
+
+    Images that the pipeline names are those of `region`; without one they stay names.
 
     `plan_value` gives the value of the plan at a dotted path such as `transform.instance_count`, or what stands in its
     place; `tags` are added to the pipeline's.
     """
-    build = _RequestBuilder(pipeline, plan_value, tags or {})
+    build = _RequestBuilder(pipeline, plan_value, region, tags or {})
     has_preprocess = pipeline.preprocess is not None
     has_join = pipeline.join.processing_above is not None and plan_value("join.job") is not None
     return {
@@ -59,8 +66,13 @@ def build_requests(
 def build_planned_requests(
     pipeline: Pipeline, plan: Plan, *, tags: Mapping[str, str] | None = None
 ) -> dict[str, Request]:
-    """The requests of a plan, as `build_requests`; none for an empty plan."""
-    return {} if plan.empty else build_requests(pipeline, lambda path: attrgetter(path)(plan), tags=tags)
+    """The requests of a plan, as `build_requests`; none for an empty plan.
+
+    Raises PlanError for an image that AWS does not offer in the region of the jobs.
+    """
+    if plan.empty:
+        return {}
+    return build_requests(pipeline, lambda path: attrgetter(path)(plan), region=plan.region, tags=tags)
 
 
 def build_config(requests: Mapping[str, Request], stage: str, values: Mapping[str, Any]) -> Request:
@@ -106,6 +118,7 @@ class _RequestBuilder:
 
     pipeline: Pipeline
     plan_value: Callable[[str], Any]
+    region: str | None
     tags: Mapping[str, str]
 
     @property
@@ -144,7 +157,7 @@ class _RequestBuilder:
             "ProcessingJobName": BASE_NAME,
             "RoleArn": self.pipeline.role,
             "AppSpecification": {
-                "ImageUri": section.image,
+                "ImageUri": self._find_image(section.image),
                 "ContainerEntrypoint": ["python3", "-m", f"batch_inference.jobs.{stage}"],
             },
             "Environment": {"PYTHONPATH": CODE_PATH, "PYTHONUNBUFFERED": "1"},
@@ -186,7 +199,7 @@ class _RequestBuilder:
         containers = (
             [{"ModelPackageName": self.plan_value("model.package")}]
             if model.package or model.group
-            else [_build_container(container) for container in model.containers]
+            else [self._build_container(container) for container in model.containers]
         )
         return {
             "ModelName": MODEL_NAME,
@@ -195,6 +208,20 @@ class _RequestBuilder:
             **security.build_model_fields(),
             "Tags": self._build_tags("model"),
         }
+
+    def _build_container(self, container: ContainerDefinition) -> dict[str, Any]:
+        fields = {
+            "Image": self._find_image(container.image),
+            "ModelDataUrl": container.model_data,
+            "Environment": container.environment,
+        }
+        return {name: value for name, value in fields.items() if value}
+
+    def _find_image(self, image: str) -> str:
+        try:
+            return image if self.region is None else build_image_uri(image, self.region)
+        except ValueError as error:
+            raise PlanError(f"the image of a job: {error}") from None
 
     def build_transform_request(self) -> Request:
         """CreateTransformJob of the `transform` stage.
@@ -300,15 +327,6 @@ def _build_processing_input(
             "S3DataDistributionType": distribution,
         },
     }
-
-
-def _build_container(container: ContainerDefinition) -> dict[str, Any]:
-    fields = {
-        "Image": container.image,
-        "ModelDataUrl": container.model_data,
-        "Environment": container.environment,
-    }
-    return {name: value for name, value in fields.items() if value}
 
 
 def build_join_spec(pipeline: Pipeline) -> dict[str, Any]:

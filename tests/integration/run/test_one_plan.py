@@ -27,7 +27,7 @@ from tests.unit.builders import WITHOUT_PREPROCESS, example, pipeline
 __all__ = ["deployed"]
 
 OUT = "s3://bucket/out/date=2026-01-05/"
-OTHER_MODEL = {"containers": [{"image": "model:2", "model_data": "s3://bucket/model/b.tar.gz"}]}
+OTHER_MODEL = {"containers": [{"image": "registry/model:2", "model_data": "s3://bucket/model/b.tar.gz"}]}
 
 
 def rows(count: int = 20) -> list[str]:
@@ -82,14 +82,16 @@ def test_a_model_that_is_edited_between_plan_and_transform_is_the_next_runs(
     later.task(task_ids.PLAN, plan.plan_run)
     later.prepare()
     later.collect_shards()
-    assert rendered(later, task_ids.TRANSFORM).config["Model"]["PrimaryContainer"]["Image"] == "model:2"
+    assert (
+        rendered(later, task_ids.TRANSFORM).config["Model"]["PrimaryContainer"]["Image"] == "registry/model:2"
+    )
 
 
 def test_airflow_shows_the_planned_request_with_the_numbers_names_and_inputs_of_the_run(
     deployed: Pipelines, run: Run
 ) -> None:
     """Instance counts are templates; texts of the pipeline file are not, whatever they look like."""
-    odd = {"containers": [{"image": "model:1", "environment": {"PROMPT": "{{ run_id }} {% if %}"}}]}
+    odd = {"containers": [{"image": "registry/model:1", "environment": {"PROMPT": "{{ run_id }} {% if %}"}}]}
     deployed.write(document(model=odd))
     planned = run.task(task_ids.PLAN, plan.plan_run)
     run.prepare()

@@ -171,7 +171,7 @@ def test_defaults_of_preprocess_are_for_pipelines_that_have_it(tmp_path: Path) -
     put(
         tmp_path,
         "_defaults.yaml",
-        {"preprocess": {"max_instances": 9, "image": "other:1"}, "max_rejected": 0.05},
+        {"preprocess": {"max_instances": 9, "image": "registry/other:1"}, "max_rejected": 0.05},
     )
     text = (tmp_path / "all.yaml").read_text()
     (tmp_path / "all.yaml").write_text(
@@ -182,7 +182,7 @@ def test_defaults_of_preprocess_are_for_pipelines_that_have_it(tmp_path: Path) -
     assert (churn.preprocess_section.max_instances, churn.max_rejected) == (4, 0.05)
     assert (everything.preprocess_section.max_instances, everything.preprocess_section.image) == (
         9,
-        "other:1",
+        "registry/other:1",
     )
 
 

@@ -253,7 +253,7 @@ def test_columns_may_be_called_what_older_yaml_reads_as_something_else(tmp_path:
 @pytest.mark.parametrize("name", ["a b", "1a", "", "ä"])
 def test_a_variable_that_no_container_can_have_is_refused(tmp_path: Path, name: str) -> None:
     """CreateModel would refuse it, after preprocessing was paid for."""
-    model = {"containers": [{"image": "a:1", "environment": {name: "x"}}]}
+    model = {"containers": [{"image": "registry/a:1", "environment": {name: "x"}}]}
     assert f"model.containers[0].environment.{name}: found {name!r}; allowed is what matches" in changed(
         tmp_path, {"model": model}
     )

@@ -69,8 +69,8 @@ CHANGES = st.fixed_dictionaries(
         ),
         "model": st.sampled_from([
             {"name": "churn-model"},
-            {"containers": [{"image": "a:1", "model_data": "s3://models/a.tar.gz"}]},
-            {"containers": [{"image": "a:1", "environment": {"A": "b"}}, {"image": "b:1"}]},
+            {"containers": [{"image": "registry/a:1", "model_data": "s3://models/a.tar.gz"}]},
+            {"containers": [{"image": "registry/a:1", "environment": {"A": "b"}}, {"image": "registry/b:1"}]},
             {"group": "churn"},
         ]),
         "tags": some(st.dictionaries(st.text(max_size=12), st.text(max_size=12), max_size=3)),

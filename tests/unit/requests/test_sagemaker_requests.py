@@ -167,8 +167,8 @@ def test_a_model_is_made_from_containers_in_their_order_and_an_existing_one_is_u
 
 
 def test_one_container_is_a_primary_container() -> None:
-    request = requests(pipeline({"model": {"containers": [{"image": "one:1"}]}}))["model"]
-    assert request["PrimaryContainer"] == {"Image": "one:1"}
+    request = requests(pipeline({"model": {"containers": [{"image": "registry/one:1"}]}}))["model"]
+    assert request["PrimaryContainer"] == {"Image": "registry/one:1"}
     assert "Containers" not in request
 
 

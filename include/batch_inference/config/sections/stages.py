@@ -10,6 +10,7 @@ from pydantic import AfterValidator, Field, StrictFloat, StrictInt, field_valida
 
 from batch_inference.common import s3_uri
 from batch_inference.common.errors import PlaceholderError
+from batch_inference.config.images import ImageName
 from batch_inference.config.placeholders import check_placeholders
 from batch_inference.config.schedule import check_deadline
 from batch_inference.config.sections.feature_preparation import FunctionSection
@@ -174,7 +175,9 @@ class FeaturesSection(FrozenModel):
 class ContainerDefinition(FrozenModel):
     """One container of a model that is created for the run."""
 
-    image: str = Field(min_length=1, max_length=255, pattern=r"^\S+$", description="Image URI in ECR.")
+    image: ImageName = Field(
+        description="Image URI in ECR, or AWS's image by name and version, in the account of the jobs' region."
+    )
     model_data: S3Uri | None = Field(
         default=None, description="S3 URI of the model.tar.gz that the container loads."
     )
@@ -275,8 +278,8 @@ class StageLimits(FrozenModel):
 class PreprocessSection(StageLimits):
     """The processing job that validates the records and writes them as equal shards."""
 
-    image: str = Field(
-        min_length=1, max_length=255, pattern=r"^\S+$", description="Image URI; it needs Python and pandas."
+    image: ImageName = Field(
+        description="Image URI in ECR, or AWS's image by name and version; it needs Python and pandas."
     )
     volume_size_gb: StrictInt = Field(default=30, ge=1, le=16384, description="Disk of each instance, in GB.")
     wheels: FixedS3Uri | None = Field(
