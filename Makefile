@@ -86,6 +86,10 @@ docs: $(INSTALLED) ## the documentation as a site, in dist/site/; what follows f
 	@$(PY) -m local_aws document docs/reference/embedded-aws
 	@$(PY) -m tools.documentation.site
 
+.PHONY: dist
+dist: $(INSTALLED) ## the wheel, in dist/; the same code makes the same bytes
+	@$(PY) -m tools.wheel
+
 .PHONY: pipeline
 pipeline: $(INSTALLED) ## a new pipeline from the template: make pipeline NAME=churn
 	@$(CLI) new "$(NAME)"

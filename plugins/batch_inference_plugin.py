@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from airflow.configuration import conf
 from airflow.plugins_manager import AirflowPlugin
 from airflow.providers.amazon.aws.links.sagemaker import SageMakerTransformJobLink
 
@@ -24,3 +27,10 @@ class BatchInferencePlugin(AirflowPlugin):
         external_views = EXTERNAL_VIEWS
     else:
         appbuilder_menu_items = MENU_ITEMS
+
+
+#: What the wheel's entry point names. Where the plugins folder holds this file too, Airflow has loaded it from there,
+#: and gives the entry point that module: None keeps Airflow from the same plugin a second time.
+installed_plugin = (
+    None if Path(__file__).parent == Path(conf.get("core", "plugins_folder")) else BatchInferencePlugin
+)

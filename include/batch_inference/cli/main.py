@@ -19,6 +19,7 @@ from batch_inference.common.errors import BatchInferenceError
 PROGRAM = "batch-inference"
 #: What each command does, in the order in which a new user needs them.
 COMMANDS = {
+    "init": "lay out a repository of pipelines",
     "new": "write a pipeline file",
     "check": "check the pipeline files",
     "run": "score one input on this machine: Airflow and the embedded AWS, without an AWS account",
