@@ -209,7 +209,7 @@ def test_every_mounted_file_exists_and_code_is_mounted_read_only(services: dict[
                 assert mode == ["ro"], mount
             else:
                 assert source in volumes, mount
-    code = {"./dags", "./plugins", "./include", "./local_aws", "./tools", "./deploy"}
+    code = {"./dags", "./plugins", "./include", "./local_aws", "./deploy"}
     assert paths == {*code, "./deploy/init.sh"}
     used = {m.split(":")[0] for s in services.values() for m in s.get("volumes", ())}
     assert set(volumes) <= used

@@ -19,7 +19,7 @@ def test_the_templates_give_a_valid_pipeline_and_dag_file(tmp_path: Path) -> Non
     """Before anything is edited: the YAML loads, and the DAG file calls for it by name."""
     rendered = {
         path.name: string.Template(path.read_text()).substitute(name="churn")
-        for path in sorted(TEMPLATES.iterdir())
+        for path in sorted(TEMPLATES.glob("*.tmpl"))
     }
     (tmp_path / "churn.yaml").write_text(rendered["pipeline.yaml.tmpl"])
     assert load_pipeline(tmp_path / "churn.yaml").name == "churn"
