@@ -9,4 +9,4 @@ report. Unpause it where the pipelines run on AWS; Airflow creates it paused.
 
 from batch_inference import build_janitor_dag
 
-dag = build_janitor_dag(doc_md=__doc__)
+dag = build_janitor_dag("../include/pipelines", doc_md=__doc__)

@@ -15,6 +15,7 @@ import sys
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import batch_inference
 from batch_inference.cli.laptop.environment import (
     LaptopError,
     create_s3_client,
@@ -22,9 +23,10 @@ from batch_inference.cli.laptop.environment import (
     run_embedded_aws,
 )
 from batch_inference.cli.laptop.sample import prepare_buckets
-from batch_inference.config.pipeline_files import PIPELINES_FOLDER
 
 CHUNK_BYTES = 65_536
+#: Beside the package, as in the checkout.
+PIPELINES_FOLDER = Path(batch_inference.__file__).resolve().parents[1] / "pipelines"
 
 
 async def copy_stream(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -5,3 +5,5 @@ from __future__ import annotations
 from pathlib import Path
 
 REPO = Path(__file__).resolve().parents[1]
+#: The pipeline files of this checkout.
+PIPELINES_FOLDER = REPO / "include" / "pipelines"

@@ -5,18 +5,19 @@ SageMaker's containers together with `batch_inference.jobs`, and must load on Py
 """
 
 __version__ = "0.1.0"
-__all__ = ["Pipeline", "__version__", "build_janitor_dag", "build_scoring_dag"]
+__all__ = ["Pipeline", "__version__", "build_janitor_dag", "build_scoring_dag", "pipeline_dags"]
 
 TYPE_CHECKING = False  # that of `typing`, without its import
 if TYPE_CHECKING:
     from batch_inference.config.pipeline import Pipeline
     from batch_inference.dag.janitor import build_janitor_dag
-    from batch_inference.dag.scoring_dag import build_scoring_dag
+    from batch_inference.dag.pipeline_dags import build_scoring_dag, pipeline_dags
 
 _MODULES = {
     "Pipeline": "batch_inference.config.pipeline",
     "build_janitor_dag": "batch_inference.dag.janitor",
-    "build_scoring_dag": "batch_inference.dag.scoring_dag",
+    "build_scoring_dag": "batch_inference.dag.pipeline_dags",
+    "pipeline_dags": "batch_inference.dag.pipeline_dags",
 }
 
 

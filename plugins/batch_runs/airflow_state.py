@@ -13,13 +13,14 @@ from typing import Any
 
 from airflow.models.dag import DagModel, DagTag
 from airflow.models.dagrun import DagRun
+from airflow.models.serialized_dag import SerializedDagModel
 from airflow.models.taskinstance import TaskInstance
 from airflow.models.xcom import XComModel
 from sqlalchemy import and_, func, or_, select
 from sqlalchemy.orm import Session
 
 from batch_inference.dag.task_docs import TASK_DOCS
-from batch_inference.run.task_ids import PIPELINE_TAG
+from batch_inference.run.task_ids import CLEAN_UP, PIPELINE_TAG
 from sagemaker_jobs.airflow_compat import Select
 
 #: Final states of a run.
@@ -55,6 +56,15 @@ class PipelineDag:
     description: str
     is_paused: bool
     next_run_after: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class PipelinePlace:
+    """Where the jobs and files of a pipeline are: Airflow's connection, the region, and the prefix of all its runs."""
+
+    aws_conn_id: str
+    region: str | None
+    runs_prefix: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +122,27 @@ def is_pipeline_dag(session: Session, dag_id: str) -> bool:
     """Whether the DAG is tagged as a pipeline, stale or not."""
     tagged = select(DagTag.dag_id).where(DagTag.dag_id == dag_id, DagTag.name == PIPELINE_TAG)
     return session.scalar(tagged) is not None
+
+
+def read_pipeline_place(session: Session, dag_id: str) -> PipelinePlace:
+    """Where the pipeline's jobs and files are, from the arguments of its `clean_up` in the serialized DAG.
+
+    The api-server may have no DAG files. Unlike an XCom, a DAG is not written by users of Airflow.
+
+    Raises:
+        ValueError: Airflow has no such DAG, or one of another version of this package.
+    """
+    stored = SerializedDagModel.get(dag_id, session=session)
+    data: Any = None if stored is None else stored.data
+    tasks = [] if data is None else [task["__var"] for task in data["dag"]["tasks"]]
+    arguments: dict[str, Any] = next((task["op_kwargs"] for task in tasks if task["task_id"] == CLEAN_UP), {})
+    try:
+        return PipelinePlace(**{key: arguments[key] for key in PipelinePlace.__slots__})
+    except KeyError as error:
+        raise ValueError(
+            f"the DAG {dag_id} in Airflow's database does not say its {error.args[0]}; it is there when the DAG "
+            f"processor has parsed the DAG with this version of the package"
+        ) from None
 
 
 def list_runs(session: Session, dag_id: str, *, limit: int, offset: int = 0) -> list[Run]:

@@ -15,13 +15,11 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from batch_inference.aws.s3 import Storage, is_not_found
-from batch_inference.common.names import build_runs_prefix
-from batch_inference.config.pipeline_files import load_pipeline_by_name
 from batch_inference.reporting.live import build_live_report
 from batch_inference.reporting.summary import parse_summary
 from batch_inference.run import task_ids
 from batch_inference.run.handoffs import SHARD_STATS
-from batch_runs.airflow_state import Run, read_xcoms
+from batch_runs.airflow_state import PipelinePlace, Run, read_pipeline_place, read_xcoms
 from batch_runs.jobs import READ_ERRORS, load_jobs
 
 log = logging.getLogger(__name__)
@@ -58,7 +56,7 @@ def load_figures(session: Session, run: Run) -> Figures:
         return Figures(report=figures, is_final=False, problems=tuple(problems))
     uri = str(report_result["report_json"])
     try:
-        return Figures(report=_load_report(run.dag_id, uri), is_final=True)
+        return Figures(report=_load_report(read_pipeline_place(session, run.dag_id), uri), is_final=True)
     except READ_ERRORS as error:
         log.warning("cannot read the report of %s %s: %s", run.dag_id, run.run_id, error)
         problem = f"The report at {uri} cannot be read: {error}"
@@ -77,13 +75,14 @@ def read_report_html(run: Run, session: Session) -> bytes | None:
     report_result = read_xcoms(session, run, [wanted]).get(wanted)
     if not isinstance(report_result, Mapping) or "report_html" not in report_result:
         return None
-    uri = require_run_file(run.dag_id, str(report_result["report_html"]))
-    storage = open_storage(run.dag_id)
+    place = read_pipeline_place(session, run.dag_id)
+    uri = require_run_file(place, str(report_result["report_html"]))
+    storage = open_storage(place)
     _check_size(storage.head(uri), MAX_HTML_BYTES)
     return storage.read(uri)
 
 
-def require_run_file(dag_id: str, uri: str) -> str:
+def require_run_file(place: PipelinePlace, uri: str) -> str:
     """`uri`, if it is below the run files of the pipeline.
 
     Otherwise a user who may write XComs of this DAG could have any object read with the pipeline's connection.
@@ -91,17 +90,17 @@ def require_run_file(dag_id: str, uri: str) -> str:
     Raises:
         ValueError: it is elsewhere.
     """
-    pipeline = load_pipeline_by_name(dag_id)
-    runs = build_runs_prefix(work=pipeline.work, pipeline=pipeline.name)
-    if not uri.startswith(runs):
-        raise ValueError(f"its XCom names {uri}, but the run files of {dag_id} are below {runs}")
+    if not uri.startswith(place.runs_prefix):
+        raise ValueError(
+            f"its XCom names {uri}, but the run files of the pipeline are below {place.runs_prefix}"
+        )
     return uri
 
 
-def _load_report(dag_id: str, uri: str) -> Mapping[str, Any]:
-    head = open_storage(dag_id).head(require_run_file(dag_id, uri))
+def _load_report(place: PipelinePlace, uri: str) -> Mapping[str, Any]:
+    head = open_storage(place).head(require_run_file(place, uri))
     _check_size(head, MAX_REPORT_BYTES)
-    return _read_report(dag_id, uri, str(head["etag"]))
+    return _read_report(place, uri, str(head["etag"]))
 
 
 def _check_size(head: Mapping[str, Any], max_bytes: int) -> None:
@@ -110,17 +109,16 @@ def _check_size(head: Mapping[str, Any], max_bytes: int) -> None:
 
 
 @lru_cache(maxsize=REPORT_CACHE_SIZE)
-def _read_report(dag_id: str, uri: str, etag: str) -> Mapping[str, Any]:  # noqa: ARG001 - another content is read anew
-    report = open_storage(dag_id).read_json(uri)
+def _read_report(place: PipelinePlace, uri: str, etag: str) -> Mapping[str, Any]:  # noqa: ARG001 - another content is read anew
+    report = open_storage(place).read_json(uri)
     if not isinstance(report, dict) or report.get("version") != 1:
         raise ValueError("it is not a report of version 1")
     return report
 
 
-def open_storage(dag_id: str) -> Storage:
+def open_storage(place: PipelinePlace) -> Storage:
     """S3 through the pipeline's connection and region. Raises the errors in `READ_ERRORS`."""
-    pipeline = load_pipeline_by_name(dag_id)
-    return Storage(pipeline.aws_conn_id, pipeline.region)
+    return Storage(place.aws_conn_id, place.region)
 
 
 def _build_live_figures(

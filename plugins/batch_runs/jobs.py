@@ -17,10 +17,8 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from sqlalchemy.orm import Session
 
-from batch_inference.common.errors import PipelineError
-from batch_inference.config.pipeline_files import load_pipeline_by_name
 from batch_inference.run import handoffs, task_ids
-from batch_runs.airflow_state import Run, read_mapped_results
+from batch_runs.airflow_state import PipelinePlace, Run, read_mapped_results, read_pipeline_place
 from sagemaker_jobs.airflow_compat import AirflowException
 from sagemaker_jobs.aws import get_client
 from sagemaker_jobs.job.describe import Job
@@ -29,8 +27,8 @@ from sagemaker_jobs.kinds import PROCESSING, TRANSFORM, JobKind
 
 log = logging.getLogger(__name__)
 
-#: Errors of reading: a wrong pipeline file, connection, permission or content, or an error of AWS.
-READ_ERRORS = (PipelineError, AirflowException, ClientError, BotoCoreError, ValueError)
+#: Errors of reading: a wrong connection, permission or content, or an error of AWS.
+READ_ERRORS = (AirflowException, ClientError, BotoCoreError, ValueError)
 DESCRIBE_INTERVAL_SECONDS = 3
 #: The most jobs of one stage that are described; more would be throttled by AWS.
 MAX_DESCRIBED_JOBS = 8
@@ -84,7 +82,7 @@ def load_jobs(session: Session, run: Run, problems: list[str]) -> dict[str, list
                 results[index] = ended[index]
             elif (request := _read_request(step.kind, submitted)) is not None:
                 requests[index] = request
-        described = _describe_jobs(run.dag_id, step.kind, list(requests.values()), problems)
+        described = _describe_jobs(session, run.dag_id, step.kind, list(requests.values()), problems)
         results |= dict(zip(requests, described, strict=True))
         if results:
             jobs.setdefault(step.stage, []).extend(results[index] for index in sorted(results))
@@ -98,7 +96,11 @@ def _read_request(kind: JobKind, submitted: Any) -> Mapping[str, Any] | None:
 
 
 def _describe_jobs(
-    dag_id: str, kind: JobKind, requests: Sequence[Mapping[str, Any]], problems: list[str]
+    session: Session,
+    dag_id: str,
+    kind: JobKind,
+    requests: Sequence[Mapping[str, Any]],
+    problems: list[str],
 ) -> list[Mapping[str, Any]]:
     """The current results of the jobs of one task: at most `MAX_DESCRIBED_JOBS`, and none after a failure.
 
@@ -109,7 +111,7 @@ def _describe_jobs(
     for request in requests[:MAX_DESCRIBED_JOBS]:
         name = str(request[kind.name_field])
         try:
-            results.append(_describe_job(dag_id, kind, name, window))
+            results.append(_describe_job(read_pipeline_place(session, dag_id), kind, name, window))
         except READ_ERRORS as error:
             log.warning("%s %s cannot be described: %s", kind.noun, name, error)
             problems.append(f"The state of {name} is unknown: {error}")
@@ -134,15 +136,14 @@ def _build_unknown_result(kind: JobKind, request: Mapping[str, Any]) -> Mapping[
 
 
 @lru_cache(maxsize=DESCRIBE_CACHE_SIZE)
-def _describe_job(dag_id: str, kind: JobKind, name: str, window: int) -> Mapping[str, Any]:
+def _describe_job(place: PipelinePlace, kind: JobKind, name: str, window: int) -> Mapping[str, Any]:
     """The result of describing a job, cached for one time window."""
-    description = getattr(_client(dag_id, window), kind.describe_method)(**{kind.name_field: name})
+    description = getattr(_client(place, window), kind.describe_method)(**{kind.name_field: name})
     return build_job_result(Job(kind=kind, name=name, description=description), frozenset())
 
 
 @lru_cache(maxsize=1)
-def _client(dag_id: str, window: int) -> Any:  # noqa: ARG001 - credentials may be new in each window
+def _client(place: PipelinePlace, window: int) -> Any:  # noqa: ARG001 - credentials may be new in each window
     """One client for all jobs of a time window: building a client takes longer than a call."""
-    pipeline = load_pipeline_by_name(dag_id)
-    place: Any = {"aws_conn_id": pipeline.aws_conn_id, "region_name": pipeline.region}
-    return get_client(SageMakerHook(**place, config=FAST_FAIL_CONFIG))  # type: ignore[no-untyped-call]
+    where: Any = {"aws_conn_id": place.aws_conn_id, "region_name": place.region}
+    return get_client(SageMakerHook(**where, config=FAST_FAIL_CONFIG))  # type: ignore[no-untyped-call]

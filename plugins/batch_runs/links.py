@@ -13,7 +13,7 @@ from urllib.parse import quote, urlencode, urlsplit
 
 from sqlalchemy.orm import Session
 
-from batch_runs.airflow_state import Run, Task, read_xcoms
+from batch_runs.airflow_state import Run, Task, read_pipeline_place, read_xcoms
 from batch_runs.figures import open_storage
 from batch_runs.jobs import JOB_TASKS, READ_ERRORS
 from sagemaker_jobs.links import build_links
@@ -67,7 +67,7 @@ def build_console_links_by_stage(session: Session, run: Run) -> Mapping[str, lis
     """
     console_links = [(step, link) for step in JOB_TASKS for link in build_links(step.kind)]
     stored = read_xcoms(session, run, [(step.submit_task, link.key) for step, link in console_links])
-    if not stored or not _leads_to_amazon(run.dag_id):
+    if not stored or not _leads_to_amazon(session, run.dag_id):
         return {}
     found: dict[str, list[Link]] = {step.stage: [] for step in JOB_TASKS}
     for step, link in console_links:
@@ -76,9 +76,9 @@ def build_console_links_by_stage(session: Session, run: Run) -> Mapping[str, lis
     return found
 
 
-def _leads_to_amazon(dag_id: str) -> bool:
+def _leads_to_amazon(session: Session, dag_id: str) -> bool:
     try:
-        endpoint = open_storage(dag_id).client.meta.endpoint_url
+        endpoint = open_storage(read_pipeline_place(session, dag_id)).client.meta.endpoint_url
     except READ_ERRORS as error:
         log.warning("cannot link to the AWS console for %s: %s", dag_id, error)
         return False

@@ -31,7 +31,6 @@ from batch_inference.common.names import (
 )
 from batch_inference.common.s3_uri import split_s3_uri
 from batch_inference.config.pipeline import Pipeline
-from batch_inference.config.pipeline_files import load_pipeline_by_name
 from batch_inference.dag import janitor
 from batch_inference.dag.templates import DEPLOYMENT_TAG, compute_deployment_id
 from batch_inference.requests.iam import build_policies
@@ -40,6 +39,7 @@ from local_aws.settings import load_settings
 from sagemaker_jobs.cleanup.janitor import DAG_TAG, RUN_TAG, to_run_tag
 from tests.deploy.evaluation import Call, find_allowing_statements
 from tests.deploy.recording import RecordingRouter, Request, calls
+from tests.unit.builders import example
 from tools.checkout import REPO
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(900)]
@@ -77,7 +77,7 @@ AFTER_REFUSALS = {"sagemaker": ("/pieces/*", "-manifest.json*"), "airflow": ("/p
 @pytest.fixture(scope="module")
 def pipeline() -> Pipeline:
     """The sample's."""
-    return load_pipeline_by_name("abalone")
+    return example()
 
 
 @pytest.fixture(scope="module")

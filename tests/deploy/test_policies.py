@@ -14,12 +14,11 @@ from batch_inference.cli.main import main
 from batch_inference.common.errors import PolicyError
 from batch_inference.common.names import RunPaths, build_history_prefix
 from batch_inference.config.pipeline import Pipeline
-from batch_inference.config.pipeline_files import PIPELINES_FOLDER, load_pipeline_by_name
 from batch_inference.publishing.earlier_runs import build_prefix
 from batch_inference.requests.iam import build_policies, build_role_request
 from tests.deploy.authorization import DATA, problems, reference
 from tests.deploy.evaluation import Call, find_allowing_statements, matches
-from tests.unit.builders import pipeline_without_preprocess
+from tests.unit.builders import EXAMPLE, example, pipeline_without_preprocess
 
 # A managed policy may have so many characters, white space not counted (IAM quotas).
 MANAGED_POLICY_CHARACTERS = 6_144
@@ -28,7 +27,7 @@ JOB = "abalone--transform-0123456789ab-01234567-1"
 
 def sample_file() -> dict[str, Any]:
     """The sample's pipeline file."""
-    found: dict[str, Any] = yaml.safe_load((PIPELINES_FOLDER / "abalone.yaml").read_text())
+    found: dict[str, Any] = yaml.safe_load(EXAMPLE.read_text())
     return found
 
 
@@ -49,7 +48,7 @@ def test_every_action_exists_and_fits_its_resources_and_keys(role: str) -> None:
     """By AWS's Service Authorization Reference, whatever the pipeline has."""
     glue = {"database": "scored", "table": "rings"}
     for pipeline in (
-        load_pipeline_by_name("abalone"),
+        example(),
         changed(security=SECURITY),
         changed(output={**sample_file()["output"], "glue_table": glue}),
         changed(goals={"calibrate": "canary"}, transform={"on_bad_records": "fail", "max_payload_mb": 5}),
@@ -100,7 +99,7 @@ def test_each_package_has_its_say() -> None:
 @pytest.mark.parametrize("role", ["airflow", "sagemaker", "janitor"])
 def test_no_wildcard_for_actions_and_only_where_aws_knows_no_resource(role: str) -> None:
     """`*` alone stands where the reference has no resource type, which the test above checks; never in an action."""
-    for statement in build_policies(load_pipeline_by_name("abalone"))[role]["Statement"]:
+    for statement in build_policies(example())[role]["Statement"]:
         assert not [action for action in statement["Action"] if "*" in action]
         for resource in statement["Resource"]:
             assert resource == "*" or "abalone" in resource or "Jobs" in resource or "batch-inference" in resource or (
@@ -111,7 +110,7 @@ def test_no_wildcard_for_actions_and_only_where_aws_knows_no_resource(role: str)
 def test_documents_fit_into_a_managed_policy() -> None:
     """With another input and output, too."""
     made = build_policies(
-        load_pipeline_by_name("abalone"),
+        example(),
         inputs=["s3://another-bucket/x/"],
         outputs=["s3://another-bucket/y/"],
     )
@@ -208,7 +207,7 @@ def test_a_package_is_read_alone() -> None:
 
 def test_a_canary_is_taken_from_among_the_features_and_nothing_else_of_a_run_is_deleted_for_it() -> None:
     """SageMaker's role reads it where it lies then; without a canary neither is allowed."""
-    document = build_policies(load_pipeline_by_name("abalone"))
+    document = build_policies(example())
     goals, transform = {"calibrate": "canary"}, {"on_bad_records": "fail", "max_payload_mb": 5}
     with_canary = build_policies(changed(goals=goals, transform=transform))
     run = "arn:aws:s3:::batch-inference-sample/work/abalone/run-1/abalone--preprocess-0123456789ab-01234567-1"
@@ -259,7 +258,7 @@ def test_what_outlives_runs_is_never_deleted(role: str) -> None:
         ),
         *(f"{build_prefix(canary)}{name}" for name in ("run-1.json", "x/features/y")),
     ]
-    for pipeline in (load_pipeline_by_name("abalone"), canary):
+    for pipeline in (example(), canary):
         held = build_policies(pipeline)[role]
         for uri in kept:
             assert not find_allowing_statements(
@@ -342,7 +341,7 @@ def test_keys_and_network_of_the_pipeline_are_in_the_policies() -> None:
 
 def test_without_keys_and_network_there_are_no_such_statements() -> None:
     """The sample has neither."""
-    text = json.dumps(build_policies(load_pipeline_by_name("abalone")))
+    text = json.dumps(build_policies(example()))
     assert "kms:" not in text
     assert "ec2:" not in text
 
@@ -374,14 +373,9 @@ def test_the_jobs_role_can_be_made_within_its_boundary() -> None:
     assert botocore.validate.ParamValidator().validate(request, shape).generate_report() == ""
     assert (request["Path"], request["RoleName"]) == ("/scoring/nightly/", "rings")
     assert request["PermissionsBoundary"] == boundary
-    assert (
-        json.loads(request["AssumeRolePolicyDocument"])
-        == build_policies(load_pipeline_by_name("abalone"))["sagemaker_trust"]
-    )
+    assert json.loads(request["AssumeRolePolicyDocument"]) == build_policies(example())["sagemaker_trust"]
     assert request["Tags"] == [{"Key": "pipeline", "Value": "abalone"}, {"Key": "cost", "Value": "42"}]
-    plain = build_role_request(
-        load_pipeline_by_name("abalone"), build_policies(load_pipeline_by_name("abalone"))["sagemaker_trust"]
-    )
+    plain = build_role_request(example(), build_policies(example())["sagemaker_trust"])
     assert "PermissionsBoundary" not in plain
     assert (plain["Path"], plain["RoleName"]) == ("/", "batch-inference")
 
@@ -390,8 +384,8 @@ def test_make_iam_prints_all_documents_or_one(capsys: pytest.CaptureFixture[str]
     """As JSON that `aws iam put-role-policy` takes."""
     assert main(["iam", "abalone"]) == 0
     everything = json.loads(capsys.readouterr().out)
-    documents = build_policies(load_pipeline_by_name("abalone"))
-    role = build_role_request(load_pipeline_by_name("abalone"), documents["sagemaker_trust"])
+    documents = build_policies(example())
+    role = build_role_request(example(), documents["sagemaker_trust"])
     assert everything == {**documents, "sagemaker_role": role}
     assert set(everything) == {"airflow", "sagemaker", "sagemaker_trust", "sagemaker_role", "janitor"}
     assert main(["iam", "abalone", "--role", "sagemaker"]) == 0
@@ -449,8 +443,8 @@ def test_the_statistics_of_pinned_runs_may_be_read_and_nothing_beside_them() -> 
 
 def test_a_pipeline_whose_join_may_be_a_job_is_allowed_that_job_too() -> None:
     """It reads what two other jobs wrote, by manifests, and the wheels that the pipeline ships."""
-    document = yaml.safe_load((PIPELINES_FOLDER / "abalone.yaml").read_text())
-    plain = build_policies(load_pipeline_by_name("abalone"))
+    document = yaml.safe_load(EXAMPLE.read_text())
+    plain = build_policies(example())
     found = build_policies(
         changed(
             join={**document["join"], "processing_above": 1},
@@ -477,7 +471,7 @@ def test_a_pipeline_whose_join_may_be_a_job_is_allowed_that_job_too() -> None:
 def test_a_transform_that_goes_on_may_read_what_is_left_and_the_pieces_of_what_was_refused() -> None:
     """Its manifest always; pieces, and for a job that joins the mended shards, where the pipeline rejects poison."""
     run = f"arn:aws:s3:::batch-inference-sample/work/abalone/run-1/{JOB}"
-    document = yaml.safe_load((PIPELINES_FOLDER / "abalone.yaml").read_text())
+    document = yaml.safe_load(EXAMPLE.read_text())
 
     def reads(key: str, **sections: Any) -> bool:
         found = statements(build_policies(changed(**sections))["sagemaker"])["Read"]["Resource"]
@@ -498,7 +492,7 @@ def test_a_transform_that_goes_on_may_read_what_is_left_and_the_pieces_of_what_w
 
 def test_without_preprocessing_input_is_read_and_no_processing_job_is_allowed() -> None:
     """`cut_input` copies ranges of the input, `join` reads it; the transform reads it, the pieces and the manifests."""
-    source = yaml.safe_load((PIPELINES_FOLDER / "abalone.yaml").read_text())
+    source = yaml.safe_load(EXAMPLE.read_text())
     for needs in ("preprocess", "rules"):
         source.pop(needs, None)
     source["input"]["columns"] = [{"name": "sex"}]

@@ -24,9 +24,9 @@ from batch_inference.config.pipeline import Pipeline, load_pipeline
 
 ENDED = {"success", "failed"}
 DAG_FILE = """# A pipeline of an Airflow test.
-from batch_inference.dag.scoring_dag import build_scoring_dag
+from batch_inference import build_scoring_dag
 
-dag = build_scoring_dag("{name}")
+dag = build_scoring_dag("{name}", folder="../include/pipelines")
 """
 
 

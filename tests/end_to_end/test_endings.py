@@ -75,7 +75,8 @@ def test_a_wrong_pipeline_file_breaks_its_own_dag_alone(endings: Deployment) -> 
         text.replace("batch_strategy: MultiRecord", "batch_strategy: ManyRecord")
     )
     (endings.root / "dags" / "broken.py").write_text(
-        '# For Airflow.\nfrom batch_inference import build_scoring_dag\n\ndag = build_scoring_dag("broken")\n'
+        "# For Airflow.\nfrom batch_inference import build_scoring_dag\n\n"
+        'dag = build_scoring_dag("broken", folder="../include/pipelines")\n'
     )
     deadline = time.monotonic() + 90
     errors: list[dict[str, Any]] = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -144,7 +145,7 @@ class Run:
 
     def task(self, task_id: str, body: Callable[..., Any], *, try_number: int = 1, **more: Any) -> Any:
         """Run a task's body as Airflow does and keep what it returns."""
-        config = pipeline_files.load_pipeline_by_name(self.pipeline)
+        config = pipeline_files.load_pipeline_by_id(self.pipeline)
         found = body(
             self.pipeline,
             ti=FakeTaskInstance(self, task_id, try_number),
@@ -259,7 +260,7 @@ def deployed(storage: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     """An empty bucket but for the model, and no pipeline yet."""
     storage.delete(storage.list_uris("s3://bucket/"))
     storage.write("s3://bucket/model/a.tar.gz", "model")
-    monkeypatch.setattr(pipeline_files, "PIPELINES_FOLDER", tmp_path)
+    monkeypatch.setattr(pipeline_files, "_FOLDERS", defaultdict(lambda: tmp_path))
     monkeypatch.setattr(plan, "read_quotas", lambda *_: {})
     # The jobs run in place, and pages have tests of their own.
     monkeypatch.setattr(plan, "upload_code", lambda *_: None)

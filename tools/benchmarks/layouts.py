@@ -14,6 +14,7 @@ import logging
 import os
 import random
 import sys
+from collections import defaultdict
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -86,7 +87,7 @@ class Bench:
     def prepare_pipeline(self, number: int, bench_input: Input) -> str:
         """Upload the objects, make the model, write the pipeline and what earlier runs of it measured; its name."""
         from batch_inference.aws.s3 import Storage
-        from batch_inference.config.pipeline_files import load_pipeline_by_name
+        from batch_inference.config.pipeline_files import load_pipeline_by_id
         from batch_inference.planning.clusters.rate_history import HistoryRow
         from batch_inference.publishing.measured_rates import add_run_to_rate_history
 
@@ -138,7 +139,7 @@ class Bench:
             )
             for day in (1, 2, 3)
         ]  # fmt: skip
-        add_run_to_rate_history(Storage("aws_default"), load_pipeline_by_name(name), "0" * 16, rows)
+        add_run_to_rate_history(Storage("aws_default"), load_pipeline_by_id(name), "0" * 16, rows)
         return name
 
     def plan_and_cut(self, name: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
@@ -246,7 +247,7 @@ def run_bench(
         try:
             with (
                 patch.dict(os.environ, environment),
-                patch("batch_inference.config.pipeline_files.PIPELINES_FOLDER", server.folder),
+                patch("batch_inference.config.pipeline_files._FOLDERS", defaultdict(lambda: server.folder)),
             ):
                 bench = Bench(
                     server=server, seconds_per_record=seconds_per_record, start_seconds=start_seconds

@@ -49,9 +49,9 @@ POLL_SECONDS = 2
 PAUSE_SECONDS = 3  # between two runs, in which the machine gets idle
 RUN_SECONDS = 300
 OUR_DAG_FILE = f"""# Has Airflow look at a job as often as the stock DAG does.
-from batch_inference.dag.scoring_dag import build_scoring_dag
+from batch_inference import build_scoring_dag
 
-dag = build_scoring_dag("{OURS}")
+dag = build_scoring_dag("{OURS}", folder="../include/pipelines")
 for task in dag.tasks:
     if hasattr(task, "max_poll_seconds"):
         task.max_poll_seconds = {POLL_SECONDS}

@@ -20,13 +20,13 @@ from pathlib import Path
 from typing import TypedDict
 
 from batch_inference.config.pipeline import load_pipeline
-from batch_inference.config.pipeline_files import PIPELINES_FOLDER
 from batch_inference.config.run_params import RunParams
 from batch_inference.planning.clusters.cluster_choice import PlanningContext
 from batch_inference.planning.inputs.input_listing import S3Object, tee_to_manifest
 from batch_inference.planning.inputs.input_selection import InputSelection
 from batch_inference.planning.model_version import plan_model_without_lookup
 from batch_inference.planning.planner import RunInfo, make_plan
+from tools.checkout import PIPELINES_FOLDER
 
 #: Objects, and the goals for them: seconds and megabytes.
 GOALS = {1_000_000: (5.0, 500.0), 10_000_000: (60.0, 1000.0)}

@@ -11,10 +11,11 @@ from typing import Any
 
 from batch_inference.config.images import load_images
 from batch_inference.config.pipeline import Pipeline
-from batch_inference.config.pipeline_files import load_pipeline_by_name
+from batch_inference.config.pipeline_files import load_pipeline_by_id
 from batch_inference.config.run_params import build_param_specs
 from sagemaker_jobs.failure import reasons
 from sagemaker_jobs.failure.reasons import REASONS, Reason
+from tools.checkout import PIPELINES_FOLDER
 
 PAGES = Path(__file__).resolve().parents[2] / "docs" / "reference"
 
@@ -83,7 +84,7 @@ def render_pipeline_file() -> str:
 
 def render_trigger_form() -> str:
     """The page of the params, section by section, in the order of the form."""
-    specs = build_param_specs(load_pipeline_by_name("abalone"))
+    specs = build_param_specs(load_pipeline_by_id("abalone", PIPELINES_FOLDER))
     parts = [TRIGGER_FORM_HEAD]
     for section in dict.fromkeys(spec["section"] for spec in specs.values()):
         rows = "".join(

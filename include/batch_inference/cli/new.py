@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import string
 from pathlib import Path
@@ -35,8 +36,10 @@ def command(name: str) -> None:
             raise click.UsageError(
                 f"{target.relative_to(project.root)} already exists; it was not overwritten"
             )
+    folder = os.path.relpath(project.pipelines_folder, project.root / "dags")
     for template, target in targets.items():
-        target.write_text(string.Template((TEMPLATES / template).read_text()).substitute(name=name))
+        text = string.Template((TEMPLATES / template).read_text()).substitute(name=name, folder=folder)
+        target.write_text(text)
         click.echo(f"wrote {target.relative_to(project.root)}")
     click.echo(
         "Edit the YAML file: lines marked CHANGE need your own value. `batch-inference check` and Airflow report "

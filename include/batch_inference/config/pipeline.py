@@ -55,9 +55,12 @@ from batch_inference.config.sections.stages import (
     select_output_columns,
 )
 from batch_inference.config.sections.tags import TagKey, TagValue
-from batch_inference.config.validation_errors import FieldError
+from batch_inference.config.user_functions import resolve_function_modules
+from batch_inference.config.validation_errors import FieldError, format_problem
 from batch_inference.config.yaml_loader import validate_document
 
+#: Airflow's actions on a DAG and its runs.
+DagAction = Literal["can_read", "can_edit", "can_create", "can_delete", "menu_access"]
 #: Airflow's limit of the id of a DAG.
 MAX_ID_LENGTH = 250
 
@@ -158,6 +161,19 @@ class Pipeline(FrozenModel):
     )
     tags: dict[TagKey, TagValue] = Field(
         default_factory=dict, max_length=40, description="Tags of every job and model, for AWS's bill."
+    )
+    owner: str | None = Field(
+        default=None, min_length=1, max_length=500, description="Owner of the DAG's tasks in Airflow's UI."
+    )
+    dag_tags: tuple[Annotated[str, Field(min_length=1, max_length=100)], ...] = Field(
+        default=(),
+        max_length=20,
+        description="Tags of the DAG in Airflow's UI, besides that of all pipelines.",
+    )
+    access_control: dict[str, dict[Literal["DAGs", "DAG Runs"], tuple[DagAction, ...]]] = Field(
+        default_factory=dict,
+        description="Airflow's access_control, for its FAB auth manager: what each role may do with the DAG (DAGs) and "
+        "with its runs (DAG Runs).",
     )
 
     @field_validator("schedule")
@@ -425,11 +441,14 @@ def load_pipeline(path: str | Path, *, folder: Path | None = None, matrix_key: s
     if name == path.stem:
         parts = [*path.relative_to(root).with_suffix("").parts, *([] if matrix_key is None else [matrix_key])]
         document.value["name"] = ".".join(parts)
+    problems = dict(resolve_function_modules(document.value, path, root))
     pipeline = validate_document(path, document, Pipeline)
     if name != path.stem:
-        where = f"line {document.lines[('name',)]}, name"
-        problem = f"{where}: found {name!r}; allowed is {path.stem!r}, the name of the file: rename one"
-        raise PipelineError(str(path), (problem,))
+        problems[("name",)] = f"found {name!r}; allowed is {path.stem!r}, the name of the file: rename one"
+    if problems:
+        raise PipelineError(
+            str(path), tuple(format_problem(at, text, document.find_place) for at, text in problems.items())
+        )
     return pipeline
 
 

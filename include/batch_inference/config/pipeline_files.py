@@ -16,7 +16,6 @@ from batch_inference.config.inheritance import NAME_PART, list_matrix_keys
 from batch_inference.config.pipeline import MAX_ID_LENGTH, Pipeline, load_pipeline
 
 SUFFIX = ".yaml"
-PIPELINES_FOLDER = Path(__file__).resolve().parents[2] / "pipelines"
 #: The pipelines folder by DAG id, of the DAGs of this process. Tasks and callbacks find their file by it: a path in
 #: the DAG would differ between the versions of a bundle.
 _FOLDERS: dict[str, Path] = {}
@@ -29,14 +28,15 @@ def load_pipeline_by_id(pipeline_id: str, folder: Path | None = None) -> Pipelin
         PipelineError: it is missing or invalid.
     """
     root = get_pipelines_folder(pipeline_id) if folder is None else folder
-    path, matrix_key = find_pipeline_file(pipeline_id, root)
+    found = find_pipeline_file(pipeline_id, root)
+    if found is None:
+        known = list_pipeline_ids(root)
+        shown = join_quoted(known[:20], conjunction="and") if known else "no pipeline file"
+        problem = f"found no pipeline {pipeline_id!r}; there is {shown}{suggest_name(pipeline_id, known)}"
+        raise PipelineError(str(root), (problem,))
+    path, matrix_key = found
     check_place(path, root)
     return load_pipeline(path, folder=root, matrix_key=matrix_key)
-
-
-def load_pipeline_by_name(name: str) -> Pipeline:
-    """The pipeline in `include/pipelines/<name>.yaml`. Raises PipelineError when it is missing or invalid."""
-    return load_pipeline(PIPELINES_FOLDER / f"{name}.yaml")
 
 
 def register_folder(dag_id: str, folder: Path) -> None:
@@ -46,12 +46,11 @@ def register_folder(dag_id: str, folder: Path) -> None:
 
 def get_pipelines_folder(dag_id: str) -> Path:
     """The pipelines folder of a DAG of this process. Raises PipelineError when no DAG of this id was built."""
-    if dag_id not in _FOLDERS:
-        raise PipelineError(
-            dag_id,
-            ("no DAG file of this process builds it; call pipeline_dags() or build_scoring_dag() there",),
-        )
-    return _FOLDERS[dag_id]
+    try:
+        return _FOLDERS[dag_id]
+    except KeyError:
+        problem = "no DAG file of this process builds it; call pipeline_dags() or build_scoring_dag() there"
+        raise PipelineError(dag_id, (problem,)) from None
 
 
 def read_pipelines(folder: Path) -> Iterator[tuple[str, Path, Pipeline | PipelineError]]:
@@ -97,8 +96,8 @@ def list_pipeline_files(folder: Path) -> list[Path]:
     return sorted(found)
 
 
-def find_pipeline_file(pipeline_id: str, folder: Path) -> tuple[Path, str | None]:
-    """The file of an id, and the key of its matrix. Raises PipelineError when there is none."""
+def find_pipeline_file(pipeline_id: str, folder: Path) -> tuple[Path, str | None] | None:
+    """The file of an id, and the key of its matrix, which is not read; None when there is no such file."""
     *teams, name = pipeline_id.split(".")
     if all(NAME_PART.fullmatch(part) for part in (*teams, name)):
         path = folder.joinpath(*teams, f"{name}{SUFFIX}")
@@ -106,12 +105,7 @@ def find_pipeline_file(pipeline_id: str, folder: Path) -> tuple[Path, str | None
             return path, None
         if teams and (parent := folder.joinpath(*teams).with_suffix(SUFFIX)).exists():
             return parent, name
-    known = list_pipeline_ids(folder)
-    shown = join_quoted(known[:20], conjunction="and") if known else "no pipeline file"
-    raise PipelineError(
-        str(folder),
-        (f"found no pipeline {pipeline_id!r}; there is {shown}{suggest_name(pipeline_id, known)}",),
-    )
+    return None
 
 
 def check_place(path: Path, folder: Path) -> None:

@@ -46,14 +46,20 @@ def format_validation_error(
         raised = (detail.get("ctx") or {}).get("error")
         if isinstance(raised, FieldError):
             location, sentence = (*location, *raised.location), raised.problem
-        file, line = (find_place(location) if find_place else None) or ("", 0)
-        parts = (file, f"line {line}" if line else "", _format_location(location))
-        where = ", ".join(part for part in parts if part)
-        found.append(((file, line), f"{where}: {sentence}" if where else sentence))
+        place = (find_place(location) if find_place else None) or ("", 0)
+        found.append((place, format_problem(location, sentence, find_place)))
     problems = dict.fromkeys(text for _, text in sorted(found, key=lambda item: item[0]))
     if error.error_count() > MAX_PROBLEMS:
         problems[f"and {error.error_count() - MAX_PROBLEMS:,} more"] = None
     return tuple(problems)
+
+
+def format_problem(location: Location, sentence: str, find_place: PlaceLookup | None = None) -> str:
+    """A sentence about a field, after its file, where it is another one, its line and its name."""
+    file, line = (find_place(location) if find_place else None) or ("", 0)
+    parts = (file, f"line {line}" if line else "", _format_location(location))
+    where = ", ".join(part for part in parts if part)
+    return f"{where}: {sentence}" if where else sentence
 
 
 def _find_field(

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from airflow.providers.amazon.aws.hooks.sagemaker import SageMakerHook
@@ -18,9 +19,11 @@ from airflow.providers.standard.operators.python import PythonOperator
 from airflow.sdk import DAG
 
 from batch_inference.aws.s3 import Storage
+from batch_inference.common.errors import PipelineError
 from batch_inference.common.names import build_name_prefix, build_name_token
 from batch_inference.config.pipeline import Pipeline
-from batch_inference.config.pipeline_files import PIPELINES_FOLDER, load_pipeline_by_name
+from batch_inference.config.pipeline_files import get_pipelines_folder, read_pipelines, register_folder
+from batch_inference.dag.pipelines_folder import find_pipelines_folder, get_calling_file
 from batch_inference.dag.templates import DEPLOYMENT_TAG, compute_deployment_id
 from batch_inference.publishing.output_cleanup import build_is_run_active, delete_obsolete_parts
 from batch_inference.publishing.retention import delete_expired_runs
@@ -38,8 +41,14 @@ INTERVAL = timedelta(minutes=10)
 GRACE_SECONDS = 300.0
 
 
-def build_janitor_dag(*, doc_md: str | None = None, grace_seconds: float = GRACE_SECONDS) -> DAG:
-    """A DAG that cleans up every ten minutes, one run at a time. Reads nothing when it is parsed."""
+def build_janitor_dag(
+    folder: str | Path | None = None, *, doc_md: str | None = None, grace_seconds: float = GRACE_SECONDS
+) -> DAG:
+    """A DAG that cleans up after all pipelines below `folder` every ten minutes, one run at a time.
+
+    Reads no file when it is parsed. See `pipeline_dags` for `folder`.
+    """
+    register_folder(DAG_ID, find_pipelines_folder(folder, get_calling_file()))
     with DAG(
         dag_id=DAG_ID,
         description="Stops SageMaker jobs, and deletes models and files, whose DAG run is over.",
@@ -165,11 +174,13 @@ def for_each_pipeline(action: Callable[[Pipeline], list[str]]) -> list[str]:
     """
     done: list[str] = []
     errors: list[Exception] = []
-    for path in sorted(PIPELINES_FOLDER.glob("*.yaml")):
+    for name, _, found in read_pipelines(get_pipelines_folder(DAG_ID)):
         try:
-            done += action(load_pipeline_by_name(path.stem))
+            if isinstance(found, PipelineError):
+                raise found
+            done += action(found)
         except Exception as error:
-            log.exception("%s: clean-up of this pipeline failed", path.stem)
+            log.exception("%s: clean-up of this pipeline failed", name)
             errors.append(error)
     log.info("stopped or deleted: %s", ", ".join(done) or "nothing")
     if errors:

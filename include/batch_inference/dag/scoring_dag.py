@@ -19,14 +19,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 from airflow.providers.standard.operators.python import BranchPythonOperator, PythonOperator
 from airflow.sdk import DAG, Param, task_group
 
 from batch_inference.common.errors import PipelineError
+from batch_inference.common.names import build_runs_prefix
 from batch_inference.config.pipeline import Pipeline
-from batch_inference.config.pipeline_files import load_pipeline_by_name
+from batch_inference.config.pipeline_files import register_folder
 from batch_inference.config.run_params import build_param_specs
 from batch_inference.dag import assets, callbacks
 from batch_inference.dag.canary_tasks import add_canary_tasks
@@ -45,28 +47,31 @@ from batch_inference.run.handoffs import SHARD_STATS
 from sagemaker_jobs.airflow_compat import AIRFLOW_VERSION_TEXT, TriggerRule, has_feature
 
 
-def build_scoring_dag(name: str, *, doc_md: str | None = None) -> DAG:
-    """The DAG of the pipeline in `include/pipelines/<name>.yaml`.
+def build_pipeline_dag(pipeline: Pipeline, folder: Path, *, doc_md: str | None = None) -> DAG:
+    """The DAG of a pipeline that was read below `folder`, where its tasks find it again.
 
-    Reads that file and nothing else: no network, no Variable, no connection.
-
-    Raises:
-        PipelineError: the file is absent or wrong, or needs a later Airflow; shown as this DAG's import error.
+    No network, no Variable, no connection. Raises PipelineError for a notifier that cannot be built.
     """
-    pipeline = load_pipeline_by_name(name)
+    name = pipeline.name
+    register_folder(name, folder)
     task_args: dict[str, Any] = {"op_kwargs": {"pipeline": name}}
     with DAG(
-        dag_id=pipeline.name,
+        dag_id=name,
         description=pipeline.description,
-        doc_md=doc_md,
+        doc_md=doc_md or f"# {name}\n\n{pipeline.description}",
         schedule=assets.build_schedule(pipeline),
         # No start_date: Airflow creates no tasks in a run for a date before it, and the run succeeds.
         catchup=False,
         max_active_runs=1,
         on_failure_callback=callbacks.build_failure_callbacks(pipeline),
-        user_defined_macros=build_macros(pipeline.name),
-        default_args={"retries": 2, "retry_delay": timedelta(minutes=1)},
-        tags=[task_ids.PIPELINE_TAG],
+        user_defined_macros=build_macros(name),
+        default_args={
+            "retries": 2,
+            "retry_delay": timedelta(minutes=1),
+            **({} if pipeline.owner is None else {"owner": pipeline.owner}),
+        },
+        access_control=_build_access_control(pipeline),
+        tags=[task_ids.PIPELINE_TAG, *pipeline.dag_tags],
     ) as dag:
         planned: Any = SkippablePythonOperator(
             task_id=task_ids.PLAN, python_callable=no_retry(_import_task("plan:plan_run")), **task_args
@@ -95,8 +100,14 @@ def build_scoring_dag(name: str, *, doc_md: str | None = None) -> DAG:
         clean_up_task = PythonOperator(
             task_id=task_ids.CLEAN_UP,
             python_callable=_import_task("clean_up:clean_up"),
+            # The pages read these from the DAG in Airflow's database, which users cannot write.
+            op_kwargs={
+                "pipeline": name,
+                "aws_conn_id": pipeline.aws_conn_id,
+                "region": pipeline.region,
+                "runs_prefix": build_runs_prefix(work=pipeline.work, pipeline=name),
+            },
             on_success_callback=callbacks.build_report_callback(pipeline),
-            **task_args,
         )
 
         planned >> first_task
@@ -119,6 +130,14 @@ def _build_approval_task(pipeline: Pipeline) -> Any:
     from batch_inference.dag.approval import BudgetApprovalOperator
 
     return BudgetApprovalOperator(task_id=task_ids.AWAIT_APPROVAL, pipeline=pipeline.name)
+
+
+def _build_access_control(pipeline: Pipeline) -> Any:
+    """Airflow's `access_control`; None without it."""
+    return {
+        role: {resource: set(actions) for resource, actions in resources.items()}
+        for role, resources in pipeline.access_control.items()
+    } or None
 
 
 def _add_tasks_with_preprocess(pipeline: Pipeline) -> tuple[Any, Any]:

@@ -18,6 +18,7 @@ from batch_inference.config.images import build_image_uri
 from batch_inference.config.pipeline import Pipeline
 from batch_inference.config.sections.feature_preparation import build_job_imputations, build_job_rules
 from batch_inference.config.sections.stages import ContainerDefinition, select_output_columns
+from batch_inference.config.user_functions import build_module_name
 
 if TYPE_CHECKING:
     from batch_inference.planning.plan import Plan
@@ -290,7 +291,8 @@ def build_preprocess_config(pipeline: Pipeline, plan: Plan) -> dict[str, Any]:
         raise LookupError(f"the plan of {plan.pipeline} has no preprocessing")
     cleaning = {
         "imputations": build_job_imputations(pipeline.impute, pipeline.column_types, pipeline.baseline),
-        "function": pipeline.function and pipeline.function.model_dump(),
+        "function": pipeline.function
+        and {"module": build_module_name(pipeline.function.module), "name": pipeline.function.name},
         "sensitive_columns": _build_sensitive_columns(pipeline),
     }
     return {
@@ -345,7 +347,7 @@ def build_join_spec(pipeline: Pipeline) -> dict[str, Any]:
         "predictions": pipeline.predictions.model_dump(mode="json", exclude={"selected"}),
         "function": function
         and {
-            "module": function.module,
+            "module": build_module_name(function.module),
             "name": function.name,
             "adds": [{"name": name, "type": kind} for name, kind in function.adds.items()],
         },

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
@@ -17,7 +16,6 @@ from batch_inference.aws.s3 import Storage
 from batch_inference.cli.laptop.environment import build_aws_connection
 from tests.integration.batch_runs.database import Database
 from tests.moto_server import running_moto
-from tests.unit.builders import document
 
 PREFIX = "/batch-inference"
 
@@ -87,15 +85,10 @@ def database(airflow_db: Path) -> Iterator[Database]:
 
 
 @pytest.fixture(scope="module")
-def storage(airflow_db: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Storage]:
-    """An S3 with the bucket `bucket`, and the file of a pipeline `open_one` whose connection leads there."""
-    folder = tmp_path_factory.mktemp("pipelines")
-    (folder / "open_one.yaml").write_text(
-        yaml.safe_dump(document({"name": "open_one", "aws_conn_id": "aws_test", "work": "s3://bucket/work"}))
-    )
+def storage(airflow_db: Path) -> Iterator[Storage]:
+    """An S3 with the bucket `bucket`, to which the connection of the pipelines leads."""
     with running_moto() as url, pytest.MonkeyPatch.context() as patch:
         patch.setenv("AIRFLOW_CONN_AWS_TEST", build_aws_connection(url))
-        patch.setattr("batch_inference.config.pipeline_files.PIPELINES_FOLDER", folder)
         made = Storage("aws_test")
         made.client.create_bucket(Bucket="bucket")
         yield made

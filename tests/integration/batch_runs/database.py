@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
+
+from batch_inference.dag.scoring_dag import build_pipeline_dag
+from tests.unit.builders import pipeline
 
 START = datetime(2026, 1, 1, 2, tzinfo=UTC)
 
@@ -32,6 +36,8 @@ class Database:
             )  # fmt: skip
             session.flush()
             session.add(DagTag(dag_id=dag_id, name=tag))
+        with self._session() as session:
+            _write_serialized_dag(dag_id, session)
 
     def add_runs(self, dag_id: str, run_ids: list[str], *, state: str = "success") -> None:
         """Runs on consecutive nights, an hour long, after those that the DAG has."""
@@ -130,16 +136,32 @@ class Database:
     def clear(self) -> None:
         """Remove what the test module added."""
         from airflow.models.dag import DagModel, DagTag
+        from airflow.models.dag_version import DagVersion
+        from airflow.models.dagcode import DagCode
         from airflow.models.dagrun import DagRun
+        from airflow.models.serialized_dag import SerializedDagModel
         from airflow.models.taskinstance import TaskInstance
         from airflow.models.xcom import XComModel
         from sqlalchemy import delete
 
         with self._session() as session:
-            for table in (XComModel, TaskInstance, DagRun, DagTag, DagModel):
+            for table in (
+                XComModel, TaskInstance, DagRun, DagTag, DagCode, SerializedDagModel, DagVersion, DagModel,
+            ):  # fmt: skip
                 session.execute(delete(table))
 
     def _session(self) -> Any:
         from airflow.utils.session import create_session
 
         return create_session(scoped=False)
+
+
+def _write_serialized_dag(dag_id: str, session: Any) -> None:
+    from airflow.models.serialized_dag import SerializedDagModel
+    from airflow.serialization.serialized_objects import LazyDeserializedDAG
+
+    made = pipeline({"name": dag_id, "aws_conn_id": "aws_test", "work": "s3://bucket/work"})
+    dag = build_pipeline_dag(made, Path())
+    # The code of the DAG file is stored with it.
+    dag.fileloc, dag.relative_fileloc = __file__, "x.py"
+    SerializedDagModel.write_dag(LazyDeserializedDAG.from_dag(dag), "tests", session=session)

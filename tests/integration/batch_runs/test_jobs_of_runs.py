@@ -122,6 +122,7 @@ def test_the_canary_and_the_transform_after_it_are_both_linked_to_the_console(
     client = types.SimpleNamespace(meta=types.SimpleNamespace(endpoint_url="https://s3.amazonaws.com"))
     monkeypatch.setattr(links, "open_storage", lambda _: types.SimpleNamespace(client=client))
     monkeypatch.setattr(links, "read_xcoms", read_xcoms)
+    monkeypatch.setattr(links, "read_pipeline_place", lambda *_: None)
     found: Any = links.build_console_links_by_stage(None, types.SimpleNamespace(dag_id="churn"))  # type: ignore[arg-type]
     addresses = [link.href for link in found["transform"]]
     for task in ("transform_canary", "transform"):

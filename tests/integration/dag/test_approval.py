@@ -13,11 +13,12 @@ import yaml
 
 from batch_inference.cli.laptop.run_dag import make_fail_at_once
 from batch_inference.common.errors import PipelineError
-from batch_inference.config import pipeline_files
-from batch_inference.dag import approval, scoring_dag
+from batch_inference.dag import approval
 from batch_inference.dag.approval import BudgetApprovalOperator
+from batch_inference.dag.pipeline_dags import build_scoring_dag
 from sagemaker_jobs import airflow_compat
 from sagemaker_jobs.airflow_compat import AirflowFailException
+from tests.unit.builders import EXAMPLE
 from tests.unit.planning.test_goals import GB, plan
 
 TI_ID = UUID("01a20ea4-c7ee-7684-9381-cdb974b20853")
@@ -138,12 +139,11 @@ def test_no_answer_and_a_rejection_fail_the_run_for_good_and_say_so() -> None:
 def test_only_pipelines_that_say_so_have_the_task_and_make_run_takes_it_for_refused(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, asked: list[BudgetApprovalOperator]
 ) -> None:
-    document = yaml.safe_load((pipeline_files.PIPELINES_FOLDER / "abalone.yaml").read_text())
+    document = yaml.safe_load(EXAMPLE.read_text())
     document["goals"] |= {"budget": 1, "on_over_budget": "approve"}
     (tmp_path / "abalone.yaml").write_text(yaml.safe_dump(document))
-    assert "await_approval" not in scoring_dag.build_scoring_dag("abalone").task_ids
-    monkeypatch.setattr(pipeline_files, "PIPELINES_FOLDER", tmp_path)
-    dag = scoring_dag.build_scoring_dag("abalone")
+    assert "await_approval" not in build_scoring_dag("abalone", folder=EXAMPLE.parent).task_ids
+    dag = build_scoring_dag("abalone", folder=tmp_path)
     assert dag.get_task("await_approval").upstream_task_ids == {"plan"}
     assert dag.get_task("preprocess").upstream_task_ids == {"await_approval"}
     task: Any = make_fail_at_once(dag).get_task("await_approval")
@@ -155,4 +155,4 @@ def test_only_pipelines_that_say_so_have_the_task_and_make_run_takes_it_for_refu
     with pytest.raises(
         PipelineError, match=r"goals\.on_over_budget: approve needs Airflow 3\.1 .* write fail"
     ):
-        scoring_dag.build_scoring_dag("abalone")
+        build_scoring_dag("abalone", folder=tmp_path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -12,8 +13,8 @@ import yaml
 from batch_inference.aws.s3 import Storage
 from batch_inference.common.names import JobPaths, build_name_token
 from batch_inference.config import pipeline_files
-from batch_inference.dag import scoring_dag
 from batch_inference.dag.canary_tasks import CanaryJobOperator
+from batch_inference.dag.pipeline_dags import build_scoring_dag
 from batch_inference.dag.tasks.calibrate import calibrate, move_canary_shard
 from batch_inference.planning.clusters.calibration import CalibrationResult
 from batch_inference.run.join_inputs import ShardInputs
@@ -23,7 +24,7 @@ from batch_inference.verification.host_manifests import Shard, ShardList
 from sagemaker_jobs.airflow_compat import AirflowSkipException
 from sagemaker_jobs.job.output_files import write_output_listing
 from tests.integration.plan_builder import build_plan, write_plan
-from tests.unit.builders import pipeline
+from tests.unit.builders import EXAMPLE, pipeline
 
 NONCE = "0123456789abcdef"
 TOKEN = build_name_token(NONCE)
@@ -116,13 +117,13 @@ def test_only_pipelines_that_ask_have_the_tasks_and_a_measured_model_skips_them(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, storage: Storage
 ) -> None:
     """Then the number of instances is the one that was planned."""
-    document = yaml.safe_load((pipeline_files.PIPELINES_FOLDER / "abalone.yaml").read_text())
+    document = yaml.safe_load(EXAMPLE.read_text())
     document["goals"]["calibrate"] = "canary"
     document["transform"]["on_bad_records"] = "fail"
     (tmp_path / "abalone.yaml").write_text(yaml.safe_dump(document))
-    assert "transform_canary" not in scoring_dag.build_scoring_dag("abalone").task_ids
-    monkeypatch.setattr(pipeline_files, "PIPELINES_FOLDER", tmp_path)
-    dag = scoring_dag.build_scoring_dag("abalone")
+    assert "transform_canary" not in build_scoring_dag("abalone", folder=EXAMPLE.parent).task_ids
+    monkeypatch.setattr(pipeline_files, "_FOLDERS", defaultdict(lambda: tmp_path))
+    dag = build_scoring_dag("abalone", folder=tmp_path)
     assert dag.get_task("transform").upstream_task_ids == {"calibrate"}
     assert dag.get_task("calibrate").upstream_task_ids == {"await_canary"}
     config = dag.get_task("transform").config["Transform"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,13 @@ import yaml
 from batch_inference.aws.s3 import Storage
 from batch_inference.common.errors import ManifestError, ReconciliationError
 from batch_inference.common.names import build_name_token
-from batch_inference.config.pipeline_files import PIPELINES_FOLDER
 from batch_inference.dag.tasks.choose_join import choose_join, collect_parts
 from batch_inference.jobs.join.join_job import JoinConfig, read_join_config
 from batch_inference.run.run_context import RunContext
 from batch_inference.run.scored_run import read_join_job
 from sagemaker_jobs.job.output_files import write_output_listing
 from tests.integration.plan_builder import build_plan, write_plan
+from tests.unit.builders import EXAMPLE
 
 RUN = "s3://bucket/work/abalone/run-1/"
 NONCE = "0123456789abcdef"
@@ -72,11 +73,11 @@ class Task:
 @pytest.fixture
 def run(storage: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Storage:
     """Two shards of 80 bytes of records each."""
-    document = yaml.safe_load((PIPELINES_FOLDER / "abalone.yaml").read_text())
+    document = yaml.safe_load(EXAMPLE.read_text())
     document["aws_conn_id"] = "aws_test"
     document["join"]["processing_above"] = 100
     (tmp_path / "abalone.yaml").write_text(yaml.safe_dump(document))
-    monkeypatch.setattr("batch_inference.config.pipeline_files.PIPELINES_FOLDER", tmp_path)
+    monkeypatch.setattr("batch_inference.config.pipeline_files._FOLDERS", defaultdict(lambda: tmp_path))
     shards = [
         {"name": name, "records": 5, "bytes": 80, "records_key": f"records/{name}.csv", "columns": ["sex"],
          "features_key": f"features/{name}.csv"}

@@ -68,7 +68,7 @@ def test_a_run_that_has_published_is_reported_whatever_else_fails(
     """And jobs are stopped before it is."""
     done: list[str] = []
 
-    def remove(*_: Any) -> list[str]:
+    def remove(*_: Any, **__: Any) -> list[str]:
         done.append("removed")
         if removal:
             raise removal
@@ -78,7 +78,7 @@ def test_a_run_that_has_published_is_reported_whatever_else_fails(
         done.append("reported")
         return {"report_json": "there"}
 
-    monkeypatch.setattr(clean_up, "remove_leftovers", remove)
+    monkeypatch.setattr(clean_up, "clean_up_run", remove)
     monkeypatch.setattr(clean_up, "write_report", report)
     monkeypatch.setattr(clean_up, "pull_plan", lambda _: RUN)
     ti = SimpleNamespace(
@@ -88,7 +88,9 @@ def test_a_run_that_has_published_is_reported_whatever_else_fails(
     )
     expected = removal or (RunFailedError() if state != "success" else None)
     with pytest.raises(type(expected)) if expected else nullcontext():
-        result = clean_up.clean_up("churn", ti=ti, dag_run=SimpleNamespace(run_id="r1"))
+        result = clean_up.clean_up(
+            "churn", aws_conn_id="aws_default", region=None, ti=ti, dag_run=SimpleNamespace(run_id="r1")
+        )
         assert result == {"removed": ["job"], "report_json": "there"}
     assert done == (["removed", "reported"] if state == "success" else ["removed"])
 

@@ -12,9 +12,8 @@ import pytest
 import yaml
 from airflow.sdk import DAG
 
-from batch_inference.config import pipeline_files
-from batch_inference.dag import scoring_dag
 from batch_inference.dag.janitor import build_janitor_dag
+from batch_inference.dag.pipeline_dags import build_scoring_dag
 from sagemaker_jobs.airflow_compat import DagSerialization
 from tests.integration.staged_runs import document
 from tests.unit.builders import WITHOUT_PREPROCESS
@@ -24,11 +23,10 @@ from tests.unit.builders import document as other_document
 def any_dag(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> DAG:
     """A DAG of this package."""
     if kind == "janitor":
-        return build_janitor_dag()
+        return build_janitor_dag(tmp_path)
     made = other_document(WITHOUT_PREPROCESS) if kind == "without preprocess" else document()
     (tmp_path / "churn.yaml").write_text(yaml.safe_dump({**made, "schedule": "0 2 * * *"}))
-    monkeypatch.setattr(pipeline_files, "PIPELINES_FOLDER", tmp_path)
-    return scoring_dag.build_scoring_dag("churn")
+    return build_scoring_dag("churn", folder=tmp_path)
 
 
 @contextmanager

@@ -15,28 +15,29 @@ from botocore.exceptions import ClientError
 
 from batch_inference.cli.laptop.environment import CREDENTIALS, REGION, build_aws_connection, run_embedded_aws
 from batch_inference.common.errors import PipelineError
-from batch_inference.config.pipeline import Pipeline, load_pipeline
-from batch_inference.config.pipeline_files import PIPELINES_FOLDER
+from batch_inference.config import pipeline_files
+from batch_inference.config.pipeline import Pipeline
 from batch_inference.dag import janitor
 from batch_inference.dag.janitor import clean_up_run
 from batch_inference.dag.templates import DEPLOYMENT_TAG, build_run_tags, compute_deployment_id
 from sagemaker_jobs.airflow_compat import AirflowSkipException
 from sagemaker_jobs.cleanup.janitor import DAG_TAG, RUN_TAG, to_run_tag
+from tests.unit.builders import EXAMPLE
 
 HERE = {DEPLOYMENT_TAG: compute_deployment_id()}
 #: With a character that no tag takes.
 ACTIVE = "manual~1"
 MODELS = {
-    "abalone-left-over": {DAG_TAG: "abalone", RUN_TAG: to_run_tag("over"), **HERE},
-    "abalone-in-use": {DAG_TAG: "abalone", RUN_TAG: to_run_tag(ACTIVE), **HERE},
-    "abalone-of-another-airflow": {
+    "abalone--left-over": {DAG_TAG: "abalone", RUN_TAG: to_run_tag("over"), **HERE},
+    "abalone--in-use": {DAG_TAG: "abalone", RUN_TAG: to_run_tag(ACTIVE), **HERE},
+    "abalone--of-another-airflow": {
         DAG_TAG: "abalone",
         RUN_TAG: to_run_tag("over"),
         DEPLOYMENT_TAG: "another",
     },
-    "abalone-of-another-dag": {DAG_TAG: "elsewhere", RUN_TAG: to_run_tag("over"), **HERE},
-    "abalone-of-a-run-without-a-name": {DAG_TAG: "abalone", RUN_TAG: "", **HERE},
-    "abalone-made-by-hand": {},
+    "abalone--of-another-dag": {DAG_TAG: "elsewhere", RUN_TAG: to_run_tag("over"), **HERE},
+    "abalone--of-a-run-without-a-name": {DAG_TAG: "abalone", RUN_TAG: "", **HERE},
+    "abalone--made-by-hand": {},
 }
 
 
@@ -52,6 +53,12 @@ class Task:
         """As Airflow tells them, by run: of those that it has, among them one whose jobs are left over."""
         assert task_ids == ["plan"]
         return {"over": {"plan": "success"}, ACTIVE: {"plan": None}} if dag_id == "abalone" else {}
+
+
+@pytest.fixture(autouse=True)
+def pipelines_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The janitor of this repository's pipelines."""
+    monkeypatch.setattr(pipeline_files, "_FOLDERS", {janitor.DAG_ID: EXAMPLE.parent})
 
 
 def test_only_models_of_runs_that_are_over_are_deleted(
@@ -74,9 +81,9 @@ def test_only_models_of_runs_that_are_over_are_deleted(
         assert janitor.clean_up_jobs(ti=Task()) == []
         later = time.time() + 3700
         monkeypatch.setattr(janitor.time, "time", lambda: later)
-        assert janitor.clean_up_jobs(ti=Task()) == ["abalone-left-over"]
+        assert janitor.clean_up_jobs(ti=Task()) == ["abalone--left-over"]
         assert {model["ModelName"] for model in client.list_models()["Models"]} == MODELS.keys() - {
-            "abalone-left-over"
+            "abalone--left-over"
         }
 
 
@@ -95,7 +102,7 @@ def test_what_an_earlier_plan_started_is_found_whatever_the_run_is_called(
     with run_embedded_aws(tmp_path / "aws") as endpoint:
         monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", build_aws_connection(endpoint))
         hook = SageMakerHook(aws_conn_id="aws_default")
-        for name, run in (("abalone-of-this-run", run_id), ("abalone-of-another", f"{run_id}~")):
+        for name, run in (("abalone--of-this-run", run_id), ("abalone--of-another", f"{run_id}~")):
             hook.conn.create_model(
                 ModelName=name,
                 ExecutionRoleArn="arn:aws:iam::123456789012:role/batch-inference",
@@ -110,7 +117,7 @@ def test_what_an_earlier_plan_started_is_found_whatever_the_run_is_called(
             run_id=run_id,
             reason="its run is planned anew",
         )
-        assert found == ["abalone-of-this-run"]
+        assert found == ["abalone--of-this-run"]
 
 
 @pytest.mark.parametrize(
@@ -142,12 +149,9 @@ def test_a_pipeline_that_goes_wrong_does_not_keep_the_others_from_being_tidied(
     """Neither a file that is wrong nor a call that AWS refuses; the task fails all the same, after the others."""
     (tmp_path / "broken.yaml").write_text("name: [")
     for name in ("abalone", "rays", "salmon"):
-        text = (PIPELINES_FOLDER / "abalone.yaml").read_text()
+        text = EXAMPLE.read_text()
         (tmp_path / f"{name}.yaml").write_text(text.replace("name: abalone", f"name: {name}", 1))
-    monkeypatch.setattr(janitor, "PIPELINES_FOLDER", tmp_path)
-    monkeypatch.setattr(
-        janitor, "load_pipeline_by_name", lambda name: load_pipeline(tmp_path / f"{name}.yaml")
-    )
+    monkeypatch.setattr(pipeline_files, "_FOLDERS", {janitor.DAG_ID: tmp_path})
     done: list[str] = []
 
     def work(pipeline: Pipeline) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import yaml
 from batch_inference.aws.s3 import Storage
 from batch_inference.cli.laptop.environment import build_aws_connection
 from batch_inference.common.names import RunPaths
-from batch_inference.config.pipeline_files import PIPELINES_FOLDER, load_pipeline_by_name
+from batch_inference.config.pipeline import load_pipeline
 from batch_inference.dag.tasks.choose_join import choose_join, collect_parts
 from batch_inference.dag.tasks.plan import read_code, upload_code
 from batch_inference.jobs.config.join_spec import JoinSpec, ShardFiles
@@ -27,6 +28,7 @@ from batch_inference.requests.sagemaker import (
 from tests.integration.dag.test_choose_join import ANSWERED, JOB, NONCE, RUN, TOKEN, WROTE, Task
 from tests.integration.local_aws.servers import Server, run_server
 from tests.integration.plan_builder import write_plan
+from tests.unit.builders import EXAMPLE, example
 
 pytestmark = pytest.mark.local_only
 
@@ -52,10 +54,10 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 @pytest.fixture
 def storage(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Storage:
     """What `preprocess` and the transform wrote, and a pipeline that publishes CSV and is joined by jobs."""
-    document = yaml.safe_load((PIPELINES_FOLDER / "abalone.yaml").read_text())
+    document = yaml.safe_load(EXAMPLE.read_text())
     document.update(aws_conn_id="aws_test", join={"format": "csv", "processing_above": 0})
     (tmp_path / "abalone.yaml").write_text(yaml.safe_dump(document))
-    monkeypatch.setattr("batch_inference.config.pipeline_files.PIPELINES_FOLDER", tmp_path)
+    monkeypatch.setattr("batch_inference.config.pipeline_files._FOLDERS", defaultdict(lambda: tmp_path))
     monkeypatch.setenv("AIRFLOW_CONN_AWS_TEST", build_aws_connection(server.url))
     made = Storage("aws_test")
     made.client.create_bucket(Bucket="bucket")
@@ -70,7 +72,7 @@ def storage(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     for name in NAMES:
         made.write(f"{WROTE}records/{name}.csv", RECORDS[name])
         made.write(f"{ANSWERED}{name}.csv.out", ANSWERS[name])
-    upload_code(made, RunPaths(RUN), read_code())
+    upload_code(made, RunPaths(RUN), read_code(example(), EXAMPLE.parent))
     write_plan(made, RUN, document, nonce=NONCE)
     return made
 
@@ -79,7 +81,7 @@ def test_two_instances_write_what_a_worker_writes(server: Server, storage: Stora
     """Byte for byte, part by part, in the order of the shards."""
     task, config = (
         Task({**JOB, "threshold_bytes": 0, "instance_count": 2}, storage),
-        load_pipeline_by_name("abalone"),
+        load_pipeline(tmp_path / "abalone.yaml"),
     )
     assert choose_join("abalone", ti=task) == "join_job"
     told = task.values[("choose_join", "job")]

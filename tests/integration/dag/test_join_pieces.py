@@ -10,13 +10,13 @@ import pytest
 from batch_inference.aws.s3 import Storage
 from batch_inference.common.errors import ReconciliationError
 from batch_inference.common.names import InputLayoutPaths
-from batch_inference.config.pipeline_files import load_pipeline_by_name
 from batch_inference.input_pieces.layout_files import read_join_group, write_join_group
 from batch_inference.planning.inputs.input_split import ByteRange
 from batch_inference.run.job_outputs import JobOutputs
 from batch_inference.run.join_inputs import PieceSource
 from batch_inference.verification.transform_objects import TransformObject
 from sagemaker_jobs.job.output_files import write_output_listing
+from tests.unit.builders import example
 
 PIECES, ANSWERS = "s3://bucket/run/layout/pieces/", "s3://bucket/run/t-1/predictions/"
 
@@ -32,7 +32,7 @@ def laid_out(storage: Storage) -> PieceSource:
     job = {"job_name": "t-1", "output_uris": [ANSWERS], "listing": listing}
     span = ByteRange("in/a.csv", "e", 0, 4, 4)
     return PieceSource(
-        storage=storage, pipeline=load_pipeline_by_name("abalone"), source_folder_uri=PIECES, is_unsplit=False,
+        storage=storage, pipeline=example(), source_folder_uri=PIECES, is_unsplit=False,
         piece=TransformObject(0, f"{PIECES}0000000.csv", 4, (span,), etag=etag),
         outputs=JobOutputs.read(storage, job),
     )  # fmt: skip

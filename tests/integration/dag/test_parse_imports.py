@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from batch_inference.dag import scoring_dag
+from batch_inference.dag.scoring_dag import build_pipeline_dag
 from tests.unit.builders import WITHOUT_PREPROCESS, pipeline
 from tools.benchmarks.parse import BASE_MODULES
 from tools.checkout import REPO
@@ -69,9 +69,8 @@ def test_a_dag_file_imports_nothing_that_only_a_task_needs(path: Path) -> None:
     ],
     ids=["with preprocess", "join as a job", "canary", "without preprocess"],
 )
-def test_each_task_finds_its_function(changes: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scoring_dag, "load_pipeline_by_name", lambda _: pipeline(changes))
-    tasks = scoring_dag.build_scoring_dag("churn").tasks
+def test_each_task_finds_its_function(changes: dict[str, Any], tmp_path: Path) -> None:
+    tasks = build_pipeline_dag(pipeline(changes), tmp_path).tasks
     mapped = [task.partial_kwargs["python_callable"] for task in tasks if hasattr(task, "partial_kwargs")]
     plain = [task.python_callable for task in tasks if hasattr(task, "python_callable")]
     for function in [*plain, *mapped]:

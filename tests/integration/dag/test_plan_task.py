@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -42,7 +43,7 @@ Planning = Callable[..., dict[str, Any]]
 @pytest.fixture
 def planning(storage: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Planning:
     """`plan` of a pipeline with these changes, as a dry run unless params say something else."""
-    monkeypatch.setattr("batch_inference.config.pipeline_files.PIPELINES_FOLDER", tmp_path)
+    monkeypatch.setattr("batch_inference.config.pipeline_files._FOLDERS", defaultdict(lambda: tmp_path))
 
     def make(changes: dict[str, Any] | None = None, **params: Any) -> dict[str, Any]:
         bucket = {

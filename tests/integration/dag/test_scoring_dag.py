@@ -17,15 +17,15 @@ from airflow.providers.amazon.aws.operators.sagemaker import (
 from airflow.providers.amazon.aws.sensors.sagemaker import SageMakerProcessingSensor, SageMakerTransformSensor
 from airflow.sdk.definitions.param import process_params
 
-from batch_inference.config.pipeline_files import PIPELINES_FOLDER
-from batch_inference.dag.scoring_dag import build_scoring_dag
+from batch_inference.dag.pipeline_dags import build_scoring_dag
+from batch_inference.dag.scoring_dag import build_pipeline_dag
 from batch_inference.dag.task_docs import TASK_DOCS
 from sagemaker_jobs.airflow_compat import DagBag, DagSerialization
 from sagemaker_jobs.kinds import TRANSFORM
 from sagemaker_jobs.operators import JobOperator
 from sagemaker_jobs.sensors import JobSensor
 from tests.integration.plan_builder import build_plan
-from tests.unit.builders import TWO_CONTAINERS, WITHOUT_PREPROCESS, pipeline
+from tests.unit.builders import EXAMPLE, TWO_CONTAINERS, WITHOUT_PREPROCESS, pipeline
 from tools.checkout import REPO
 
 DAGS = REPO / "dags"
@@ -153,12 +153,9 @@ def test_every_knob_of_the_form_says_what_it_is(abalone: Any) -> None:
         {"goals": {"deadline": 99_999}, "preprocess.max_instances": 1, "transform.max_instances": 1},
     ],
 )
-def test_a_run_starts_with_the_defaults_of_the_form(
-    changes: dict[str, Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_run_starts_with_the_defaults_of_the_form(changes: dict[str, Any], tmp_path: Path) -> None:
     """Airflow checks them for each run, and not when the file is parsed; each task has them from the DAG."""
-    monkeypatch.setattr("batch_inference.dag.scoring_dag.load_pipeline_by_name", lambda _: pipeline(changes))
-    dag = build_scoring_dag("churn")
+    dag = build_pipeline_dag(pipeline(changes), tmp_path)
     assert dag.params.validate() == {name: dag.params.get_param(name).value for name in dag.params}
     assert [task.task_id for task in dag.tasks if getattr(task, "params", None)] == []
     assert (
@@ -179,12 +176,13 @@ def test_a_run_starts_with_the_defaults_of_the_form(
     ids=["join as a job", "canary", "without preprocess"],
 )
 def test_every_job_counts_in_the_pool_and_has_the_patience_that_the_pipeline_states(
-    changes: dict[str, Any], submitting: set[str], monkeypatch: pytest.MonkeyPatch
+    changes: dict[str, Any], submitting: set[str], tmp_path: Path
 ) -> None:
     """Also those that only some pipelines have; who waits for a job goes first."""
     bent = pipeline({**changes, "pool": {"name": "sagemaker"}, "goals.capacity_wait_minutes": 7})
-    monkeypatch.setattr("batch_inference.dag.scoring_dag.load_pipeline_by_name", lambda _: bent)
-    jobs = [task for task in build_scoring_dag(bent.name).tasks if isinstance(task, JobOperator | JobSensor)]
+    jobs = [
+        task for task in build_pipeline_dag(bent, tmp_path).tasks if isinstance(task, JobOperator | JobSensor)
+    ]
     assert {task.task_id for task in jobs if isinstance(task, JobOperator)} == submitting
     for task in jobs:
         weight = 10 if isinstance(task, JobSensor) else 1
@@ -209,11 +207,10 @@ def test_every_job_counts_in_the_pool_and_has_the_patience_that_the_pipeline_sta
     ids=["join as a job", "canary", "without preprocess"],
 )
 def test_every_job_falls_back_to_the_types_that_this_runs_plan_allows(
-    changes: dict[str, Any], stages: dict[str, str | None], monkeypatch: pytest.MonkeyPatch
+    changes: dict[str, Any], stages: dict[str, str | None], tmp_path: Path
 ) -> None:
     """After a canary, to those that `calibrate` says: the one on which the rate was measured first."""
     bent = pipeline({**changes, "transform.instance_types": ["ml.c5.xlarge"]})
-    monkeypatch.setattr("batch_inference.dag.scoring_dag.load_pipeline_by_name", lambda _: bent)
     types = {"instance_types": ["ml.b.large", "ml.a.large"], "instance_type": "ml.b.large"}
     sizes = {"threshold_bytes": 1, "instance_count": 2, "volume_size_gb": 1, "max_runtime_seconds": 60}
     by_stage = {"preprocess": types, "transform": types, "join": {"job": {**sizes, **types}}}
@@ -224,7 +221,7 @@ def test_every_job_falls_back_to_the_types_that_this_runs_plan_allows(
         "calibrate": {"nonce": "0", "instance_types": ["ml.c.large", "ml.b.large"], "instance_count": 3},
     }
     ti = SimpleNamespace(xcom_pull=xcoms.get)
-    dag = build_scoring_dag(bent.name)
+    dag = build_pipeline_dag(bent, tmp_path)
     for task_id, stage in stages.items():
         task: Any = dag.get_task(task_id)
         assert "instance_types" in task.template_fields
@@ -236,16 +233,13 @@ def test_every_job_falls_back_to_the_types_that_this_runs_plan_allows(
             assert kind == rendered.split()[0]
 
 
-def test_the_job_that_joins_exists_only_where_the_pipeline_states_when(
-    abalone: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_job_that_joins_exists_only_where_the_pipeline_states_when(abalone: Any, tmp_path: Path) -> None:
     """Two branches that meet again before `publish`; decided when the file is parsed, chosen when the run is."""
     assert "join_job" not in abalone.task_ids
-    document = yaml.safe_load((PIPELINES_FOLDER / "abalone.yaml").read_text())
+    document = yaml.safe_load(EXAMPLE.read_text())
     document["join"]["processing_above"] = 1_000_000
     (tmp_path / "abalone.yaml").write_text(yaml.safe_dump(document))
-    monkeypatch.setattr("batch_inference.config.pipeline_files.PIPELINES_FOLDER", tmp_path)
-    large = build_scoring_dag("abalone")
+    large = build_scoring_dag("abalone", folder=tmp_path)
     assert large.get_task("await_transform").downstream_task_ids == {"choose_join"}
     assert large.get_task("choose_join").downstream_task_ids == {"join", "join_job"}
     assert large.get_task("join_job").downstream_task_ids == {"await_join_job"}

@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from batch_inference.config import pipeline_files
-from batch_inference.dag import scoring_dag
+from batch_inference.dag.pipeline_dags import build_scoring_dag
 from sagemaker_jobs.airflow_compat import DagSerialization
 from tests.unit.builders import WITHOUT_PREPROCESS, document
 
@@ -18,8 +17,7 @@ from tests.unit.builders import WITHOUT_PREPROCESS, document
 def dag(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, airflow_db: Path) -> Any:
     """The DAG of the valid pipeline without preprocessing."""
     (tmp_path / "churn.yaml").write_text(yaml.safe_dump(document(WITHOUT_PREPROCESS)))
-    monkeypatch.setattr(pipeline_files, "PIPELINES_FOLDER", tmp_path)
-    return scoring_dag.build_scoring_dag("churn")
+    return build_scoring_dag("churn", folder=tmp_path)
 
 
 def test_the_model_is_given_the_input_without_a_job_before(dag: Any) -> None:
@@ -50,6 +48,10 @@ def test_each_job_has_its_own_name_and_list_and_all_share_a_model(dag: Any) -> N
     assert config["TransformJobName"] == "{{ job_name(ti, 'transform') }}"
 
 
-def test_it_is_the_same_each_time_it_is_parsed_and_every_task_says_what_it_is_for(dag: Any) -> None:
-    assert DagSerialization.to_dict(dag) == DagSerialization.to_dict(scoring_dag.build_scoring_dag("churn"))
+def test_it_is_the_same_each_time_it_is_parsed_and_every_task_says_what_it_is_for(
+    dag: Any, tmp_path: Path
+) -> None:
+    assert DagSerialization.to_dict(dag) == DagSerialization.to_dict(
+        build_scoring_dag("churn", folder=tmp_path)
+    )
     assert all(dag.get_task(name).doc_md for name in dag.task_ids)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import time
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
@@ -14,7 +15,7 @@ from botocore.exceptions import ClientError, ConnectionClosedError
 
 from batch_inference.aws.s3 import Storage
 from batch_inference.common.errors import ReconciliationError
-from batch_inference.config.pipeline_files import load_pipeline_by_name
+from batch_inference.config.pipeline_files import load_pipeline_by_id
 from batch_inference.dag import janitor
 from batch_inference.dag.tasks import checks, plan, publish, report
 from batch_inference.dag.tasks.join_group import join_group
@@ -112,7 +113,7 @@ def test_a_publish_that_is_stopped_anywhere_spoils_nothing_of_its_successor(
         assert "_SUCCESS" in listed(storage, BY_DATE)
         recorded = storage.read_json(
             earlier_runs.build_run_record_uri(
-                load_pipeline_by_name("churn"),
+                load_pipeline_by_id("churn"),
                 datetime.fromisoformat(manifest["data_time"]),
                 manifest["run_id"],
             )
@@ -124,7 +125,7 @@ def test_a_publish_that_is_stopped_anywhere_spoils_nothing_of_its_successor(
     final, manifest = published(storage, BY_DATE)
     assert set(final["churn"]) == {0.25}
     delete_obsolete_parts(
-        storage, load_pipeline_by_name("churn"), is_active=lambda *_: False, now=time.time() + 3600
+        storage, load_pipeline_by_id("churn"), is_active=lambda *_: False, now=time.time() + 3600
     )
     files = {file["uri"].removeprefix(BY_DATE) for file in manifest["files"]}
     assert listed(storage, BY_DATE) == {*files, "_manifest.json", "_SUCCESS"}
@@ -497,7 +498,9 @@ def test_a_run_is_published_although_old_parts_cannot_be_deleted(
     interpose(deployed.storage, lambda: run.task(task_ids.PUBLISH, publish.publish), around)
     assert "the run is published; obsolete part files remain" in caplog.text
     assert len([name for name in listed(deployed.storage, BY_DATE) if name.startswith("part-")]) == 2
-    monkeypatch.setattr(janitor, "PIPELINES_FOLDER", deployed.folder)
+    monkeypatch.setattr(
+        "batch_inference.config.pipeline_files._FOLDERS", defaultdict(lambda: deployed.folder)
+    )
     ti = FakeTaskInstance(run, "clean_up_outputs")
     ti.active = set()  # the run is over
     with pytest.raises(ClientError, match="AccessDenied"):

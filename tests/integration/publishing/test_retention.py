@@ -16,9 +16,9 @@ from batch_inference.aws.s3 import DeleteError, Storage
 from batch_inference.common.names import RunPaths, build_history_prefix, slugify_run_id
 from batch_inference.common.s3_uri import split_s3_uri
 from batch_inference.config.pipeline import Pipeline
-from batch_inference.config.pipeline_files import PIPELINES_FOLDER
 from batch_inference.publishing.retention import delete_expired_runs
 from tests.integration.publications import Call, interpose
+from tests.unit.builders import EXAMPLE
 
 NOW = 2_000_000_000.0
 WORK = "s3://bucket/work"
@@ -33,7 +33,7 @@ def is_active(dag_id: str, run_id: str) -> bool:
 
 def pipeline(**fields: Any) -> Pipeline:
     """The sample's, with its work in the test's bucket."""
-    document = yaml.safe_load((PIPELINES_FOLDER / "abalone.yaml").read_text())
+    document = yaml.safe_load(EXAMPLE.read_text())
     return Pipeline.model_validate({**document, "work": WORK, **fields})
 
 

@@ -13,7 +13,7 @@ from batch_inference.aws.s3 import Storage
 from batch_inference.common.errors import HandoffError
 from batch_inference.config import pipeline_files
 from batch_inference.config.pipeline import Pipeline
-from batch_inference.dag import scoring_dag
+from batch_inference.dag.pipeline_dags import build_scoring_dag
 from batch_inference.dag.task_functions import SkipDownstream, no_retry
 from batch_inference.dag.tasks import checks, collect_shards, join_group, plan, publish, report
 from batch_inference.planning.plan import PIPELINE_KEY, REQUESTS_KEY
@@ -59,7 +59,7 @@ def joined(run: Run) -> list[Any]:
 
 def rendered(run: Run, task_id: str) -> Any:
     """A task of the DAG as the file is now, with its templates filled for the run."""
-    dag = scoring_dag.build_scoring_dag(run.pipeline)
+    dag = build_scoring_dag(run.pipeline, folder=run.pipelines.folder)
     task: Any = dag.get_task(task_id)
     ti = FakeTaskInstance(run, task_id)
     task.render_template_fields({"ti": ti, "run_id": run.run_id, "dag": dag}, dag.get_template_env())
@@ -96,7 +96,7 @@ def test_airflow_shows_the_planned_request_with_the_numbers_names_and_inputs_of_
     planned = run.task(task_ids.PLAN, plan.plan_run)
     run.prepare()
     run.collect_shards()
-    dag = scoring_dag.build_scoring_dag("churn")
+    dag = build_scoring_dag("churn", folder=deployed.folder)
     parsed = dag.get_task(task_ids.PREPROCESS).config["ProcessingResources"]["ClusterConfig"]
     assert parsed["InstanceCount"] == "{{ pull_plan(ti).preprocess.instance_count }}"
     config, requests = rendered(run, task_ids.TRANSFORM).config, run.json(run.paths.plan)[REQUESTS_KEY]
@@ -132,8 +132,8 @@ def test_all_that_follows_a_plan_is_done_as_it_was_planned(deployed: Pipelines, 
     run.transform()
     parts = joined(run)
     (deployed.folder / "churn.yaml").write_text("not a pipeline")
-    read = pipeline_files.load_pipeline_by_name
-    pipeline_files.load_pipeline_by_name = lambda _: Pipeline.model_validate(
+    read = pipeline_files.load_pipeline_by_id
+    pipeline_files.load_pipeline_by_id = lambda _: Pipeline.model_validate(
         edited
     )  # only for the params that the test hands in
     try:
@@ -141,7 +141,7 @@ def test_all_that_follows_a_plan_is_done_as_it_was_planned(deployed: Pipelines, 
         run.task(task_ids.PUBLISH, publish.publish)
         run.task(task_ids.CLEAN_UP, report.write_report)
     finally:
-        pipeline_files.load_pipeline_by_name = read
+        pipeline_files.load_pipeline_by_id = read
     frame, manifest = published(deployed.storage, OUT)
     assert list(frame.columns) == ["id", "sex", "age", "churn"]
     assert [gate["outcome"] for gate in manifest["checks"]["gates"]] == ["passed"]
@@ -156,7 +156,7 @@ def test_the_wait_for_preprocess_hands_on_the_job_its_counts_and_the_groups(
     run.prepare()
     result = run.xcoms.pop(handoffs.PREPROCESS_JOB)
     monkeypatch.setattr(ProcessingJobSensor, "on_completed", lambda *_: result)
-    dag = scoring_dag.build_scoring_dag("churn")
+    dag = build_scoring_dag("churn", folder=deployed.folder)
     task: Any = dag.get_task(task_ids.AWAIT_PREPROCESS)
     context = {"ti": FakeTaskInstance(run, task_ids.AWAIT_PREPROCESS), "task": task, "dag": dag}
     groups = task.on_completed(context, None)
@@ -182,7 +182,7 @@ def test_the_wait_for_a_job_asks_where_the_job_was_planned(deployed: Pipelines, 
     }
     run.xcoms[task_ids.PREPROCESS, "spec"] = run.xcoms[task_ids.PREPROCESS, "return_value"]["spec"]
     deployed.write(document(region="eu-west-1", aws_conn_id="other"))
-    task: Any = scoring_dag.build_scoring_dag("churn").get_task(task_ids.AWAIT_PREPROCESS)
+    task: Any = build_scoring_dag("churn", folder=deployed.folder).get_task(task_ids.AWAIT_PREPROCESS)
     task.spec = None  # handed in by Airflow
     ti = FakeTaskInstance(run, task_ids.AWAIT_PREPROCESS)
     task.render_template_fields(
@@ -217,7 +217,7 @@ def test_an_edit_that_changes_the_tasks_of_the_dag_starts_no_job(
         run.task(
             task_ids.AWAIT_PREPROCESS,
             collect_shards.collect_shards,
-            shape=pipeline_files.load_pipeline_by_name("churn").dag_shape,
+            shape=pipeline_files.load_pipeline_by_id("churn").dag_shape,
         )
 
 
@@ -225,7 +225,7 @@ def test_a_frozen_pipeline_is_the_one_that_was_read(deployed: Pipelines, run: Ru
     """In plan.json and not in XCom, for every kind of section."""
     made = run.task(task_ids.PLAN, plan.plan_run)
     stored = run.json(run.paths.plan)
-    assert Pipeline.model_validate(stored.pop(PIPELINE_KEY)) == pipeline_files.load_pipeline_by_name("churn")
+    assert Pipeline.model_validate(stored.pop(PIPELINE_KEY)) == pipeline_files.load_pipeline_by_id("churn")
     assert set(stored.pop(REQUESTS_KEY)) == {"preprocess", "transform", "model"}
     assert stored == made
     for each in [pipeline(), pipeline(WITHOUT_PREPROCESS), example()]:

@@ -10,14 +10,14 @@ import pytest
 
 from batch_inference.cli.laptop import sample
 from batch_inference.cli.main import main
-from batch_inference.config.pipeline_files import PIPELINES_FOLDER
+from tests.unit.builders import EXAMPLE
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """The sample's pipeline, and one before and after it with a misspelt key."""
-    text = (PIPELINES_FOLDER / "abalone.yaml").read_text()
-    shutil.copy(PIPELINES_FOLDER / "abalone.yaml", tmp_path)
+    text = EXAMPLE.read_text()
+    shutil.copy(EXAMPLE, tmp_path)
     for name in ("aaa", "zzz"):
         (tmp_path / f"{name}.yaml").write_text(
             text.replace("name: abalone", f"name: {name}").replace("work:", "wrok:")

@@ -28,7 +28,7 @@ STATED: dict[str, Any] = {
         {"column": "age", "strategy": "median"},
         {"column": "id", "strategy": "constant", "value": "none"},
     ],
-    "function": {"module": "pipelines.churn_features", "name": "features"},
+    "function": {"module": "churn_features", "name": "features"},
     "sensitive": [{"column": "id"}, {"column": "age", "edges": [30, 50]}],
     "features": {"columns": ["age", "age_squared"]},
 }
@@ -45,7 +45,7 @@ def test_the_preprocessing_job_understands_all_of_it() -> None:
     assert [(rule.name, rule.min, rule.max) for rule in read.rules] == [("age no outlier", 10.0, 70.0)]
     assert [(step.column, step.value) for step in read.imputations] == [("age", "38"), ("id", "none")]
     assert read.function is not None
-    assert (read.function.module, read.function.name) == ("pipelines.churn_features", "features")
+    assert (read.function.module, read.function.name) == ("pipeline_functions.churn_features", "features")
     assert [(group.column, group.edges) for group in read.sensitive_columns] == [
         ("id", ()),
         ("age", (30.0, 50.0)),

@@ -33,7 +33,7 @@ COLUMN = {"name": "id", "type": "string"}
             "drop it",
         ),
         (
-            {"function": {"module": "pipelines.mine", "name": "f"}},
+            {"function": {"module": "mine", "name": "f"}},
             "function: found without preprocess; it runs in the preprocessing job",
             "drop it",
         ),

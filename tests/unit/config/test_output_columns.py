@@ -44,15 +44,15 @@ def test_columns_are_included_in_the_order_of_the_list_or_excluded_and_renamed()
         ({"exclude_columns": ["age"], "rename": {"age": "kind"}}, "'age', which is not published"),
         ({"rename": {"age": "id"}}, "would have the column 'id' twice"),
         ({"rename": {"age": "churn"}}, "would have the column 'churn' twice"),
-        ({"function": {"module": "os", "name": "system"}}, "pattern"),
+        ({"function": {"module": "../os", "name": "system"}}, "pattern"),
         (
-            {"function": {"module": "pipelines.mine", "name": "f", "adds": {"age": "string"}}},
+            {"function": {"module": "mine", "name": "f", "adds": {"age": "string"}}},
             "would have the column 'age' twice",
         ),
         (
             {
                 "exclude_columns": ["age"],
-                "function": {"module": "pipelines.mine", "name": "f", "adds": {"age": "string"}},
+                "function": {"module": "mine", "name": "f", "adds": {"age": "string"}},
             },
             "join.function.adds: found 'age', a column of the input, which the function receives",
         ),

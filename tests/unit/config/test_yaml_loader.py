@@ -10,8 +10,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batch_inference.config.pipeline_files import PIPELINES_FOLDER
 from batch_inference.config.yaml_loader import _FastLoader, _load, _Loader, _RefusedError, read_yaml
+from tests.unit.builders import EXAMPLE
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=20)
 DOCUMENTS = st.dictionaries(
@@ -31,7 +31,7 @@ def test_both_parsers_read_what_is_dumped(document: Any, flow: bool | None, quot
 @pytest.mark.parametrize(
     "text",
     [
-        *(path.read_text() for path in sorted(PIPELINES_FOLDER.glob("*.yaml"))),
+        *(path.read_text() for path in sorted(EXAMPLE.parent.glob("*.yaml"))),
         "a: &x {b: 1, c: [2, 3]}\nd: *x\ne:\n  <<: *x\n  b: 0x1F\n",
         "# comment\n\na: |\n  one\n\n  two\nb: >-\n  three\n  four\n'c': \"\\u00e9\" # é\nN: 22:30\n",
         "%YAML 1.2\n---\n- - a\n  - ! b\n  - !!str 1\n- ~\n-\n- .5e3\n...\n",
@@ -44,7 +44,7 @@ def test_both_parsers_read_what_people_write(text: str) -> None:
 def test_a_valid_file_is_parsed_once(monkeypatch: pytest.MonkeyPatch) -> None:
     parse = Mock(side_effect=_load)
     monkeypatch.setattr("batch_inference.config.yaml_loader._load", parse)
-    read_yaml(PIPELINES_FOLDER / "abalone.yaml")
+    read_yaml(EXAMPLE)
     assert [type(each.args[0]) for each in parse.call_args_list] == [_FastLoader]
 
 

@@ -60,8 +60,9 @@ class FunctionSection(FrozenModel):
     """Your own function: a pandas DataFrame in, a pandas DataFrame out, in chunks; it must keep the index."""
 
     module: str = Field(
-        pattern=r"^pipelines(\.[A-Za-z_]\w*)+$",
-        description="Module next to the pipeline file, such as pipelines.churn.",
+        pattern=r"^[A-Za-z0-9_][\w-]*(\.[A-Za-z0-9_][\w-]*)*$",
+        description="Name, without .py, of the Python file beside the pipeline file or in a folder above it; the "
+        "nearest is used.",
     )
     name: str = Field(pattern=r"^[A-Za-z_]\w*$", description="Name of the function in it.")
 

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from batch_inference.common.errors import HandoffError
-from batch_inference.config.pipeline_files import load_pipeline_by_name
 from batch_inference.dag.janitor import clean_up_run
 from batch_inference.dag.task_functions import no_retry
 from batch_inference.dag.tasks.report import write_report
@@ -25,8 +24,12 @@ class RunFailedError(AirflowFailException):
     """The run did not succeed. The teardown raises it, because its own success would make the run a success."""
 
 
-def clean_up(pipeline: str, *, ti: Any, dag_run: Any, **_: Any) -> dict[str, Any]:
+def clean_up(
+    pipeline: str, *, aws_conn_id: str, region: str | None, ti: Any, dag_run: Any, **_: Any
+) -> dict[str, Any]:
     """Stop this run's jobs and delete its models, see `clean_up_run`; write the report of a run that has published.
+
+    `aws_conn_id` and `region` are the pipeline's; those of the plan come first.
 
     Returns what was stopped or deleted (`removed`), and what `write_report` returns. Neither keeps the other from being
     done.
@@ -42,7 +45,16 @@ def clean_up(pipeline: str, *, ti: Any, dag_run: Any, **_: Any) -> dict[str, Any
     states = ti.get_task_states(dag_id=ti.dag_id, run_ids=[dag_run.run_id])[dag_run.run_id]
     reported: dict[str, Any] = {}
     try:
-        removed = remove_leftovers(pipeline, plan, ti.dag_id, dag_run.run_id)
+        removed = clean_up_run(
+            pipeline,
+            aws_conn_id=aws_conn_id if plan is None else plan.aws_conn_id,
+            region=region if plan is None else plan.region,
+            dag_id=ti.dag_id,
+            run_id=dag_run.run_id,
+            reason="its run has ended",
+            nonce=None if plan is None else plan.nonce,
+        )
+        log.info("stopped or deleted: %s", ", ".join(removed) or "nothing")
     finally:
         if states.get(PUBLISH) == "success":
             reported = no_retry(write_report)(pipeline, ti=ti)
@@ -52,22 +64,6 @@ def clean_up(pipeline: str, *, ti: Any, dag_run: Any, **_: Any) -> dict[str, Any
         is_held=ti.xcom_pull(CHECKS, key="state") == "held",
     )
     return {"removed": removed, **reported}
-
-
-def remove_leftovers(pipeline: str, plan: Plan | None, dag_id: str, run_id: str) -> list[str]:
-    """Stop the run's jobs and delete its models, by the plan if it is known; returns their names."""
-    where = plan or load_pipeline_by_name(pipeline)
-    removed = clean_up_run(
-        pipeline,
-        aws_conn_id=where.aws_conn_id,
-        region=where.region,
-        dag_id=dag_id,
-        run_id=run_id,
-        reason="its run has ended",
-        nonce=None if plan is None else plan.nonce,
-    )
-    log.info("stopped or deleted: %s", ", ".join(removed) or "nothing")
-    return removed
 
 
 def is_intended_skip(plan: Plan | None, shard_stats: Mapping[str, Any] | None) -> bool:

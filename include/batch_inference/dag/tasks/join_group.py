@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from batch_inference.aws.streaming_upload import upload_while_writing
+from batch_inference.config.pipeline_files import get_pipelines_folder
 from batch_inference.dag.task_functions import provide_run_context
 from batch_inference.jobs.config.join_spec import JoinSpec
 from batch_inference.jobs.join.aligned_join import get_partial_path, run_in_order
@@ -21,6 +22,7 @@ from batch_inference.jobs.join.parts import (
 from batch_inference.requests.sagemaker import build_join_spec
 from batch_inference.run.join_inputs import open_join_inputs
 from batch_inference.run.run_context import RunContext
+from batch_inference.run.user_functions import import_functions
 
 #: Sources that are downloaded at a time, while one is joined and the output is uploaded.
 PREFETCHED_SOURCES = 3
@@ -38,6 +40,8 @@ def join_group(run: RunContext, group: Mapping[str, int], **_: Any) -> dict[str,
     """
     storage, inputs = run.storage, open_join_inputs(run)
     sources = inputs.list_sources(group)
+    if run.pipeline.join.function is not None:
+        import_functions(run.pipeline, get_pipelines_folder(run.ti.dag_id))
     spec = JoinSpec.from_dict(build_join_spec(run.pipeline))
     name = format_part_name(group["number"], spec)
     # The try number is part of the name, so the file of an earlier try is never mistaken for this one's.

@@ -24,7 +24,7 @@ from batch_inference.common.names import RunPaths, generate_nonce
 from batch_inference.common.object_names import MAX_KEY_BYTES
 from batch_inference.common.s3_uri import ensure_trailing_slash
 from batch_inference.config.pipeline import Pipeline
-from batch_inference.config.pipeline_files import PIPELINES_FOLDER, load_pipeline_by_name
+from batch_inference.config.pipeline_files import get_pipelines_folder, load_pipeline_by_id
 from batch_inference.config.placeholders import fill_placeholders
 from batch_inference.config.run_params import (
     RunParams,
@@ -33,6 +33,7 @@ from batch_inference.config.run_params import (
     keep_overrides,
     read_params,
 )
+from batch_inference.config.user_functions import list_function_files
 from batch_inference.dag.janitor import clean_up_run
 from batch_inference.dag.pools import check_pool
 from batch_inference.dag.task_docs import TASK_DOCS
@@ -79,10 +80,11 @@ def plan_run(
         RequestLintError: SageMaker would refuse, or misread, a request of this plan.
         RunNotHeldError: the run of `publish_run` is unknown, or not held.
         HandoffError: `plan_run` was cleared without its downstream tasks.
+        PipelineError: the pipeline's file is wrong, or a file does not define one of its functions.
         PlanError: the input is empty and on_empty is 'fail', no cluster fits, the statistics that a gate compares with
             cannot be read, or the input is a published output that disagrees with its manifest.
     """
-    config = load_pipeline_by_name(pipeline)
+    config = load_pipeline_by_id(pipeline)
     if ti.try_number > 1:
         check_downstream_cleared(config, ti, dag_run)
     check_conf_keys(dag_run.conf, build_param_specs(config))
@@ -134,7 +136,7 @@ def plan_run(
         check_instance_types(run_plan)
         if not run_plan.empty:
             check_pinned_statistics(storage, config)
-        code = read_code()
+        code = read_code(config, get_pipelines_folder(pipeline))
         run_plan = run_plan.model_copy(update={"code_digest": digest_code(code)})
         run_plan = compare_with_published(storage, config, run_params, run_plan)
         document = run_plan.to_plan_json(config, requests)
@@ -275,14 +277,17 @@ def upload_code(storage: Storage, paths: RunPaths, code: Mapping[str, bytes]) ->
             pass  # raises what the upload raised
 
 
-def read_code() -> dict[str, bytes]:
-    """The code of the jobs, by path: our modules, and a user's functions next to the pipelines or below the jobs."""
-    files = [
-        PACKAGE_DIR / "__init__.py",
-        *sorted((PACKAGE_DIR / "jobs").rglob("*.py")),
-        *sorted(PIPELINES_FOLDER.glob("*.py")),
-    ]
-    return {path.relative_to(PACKAGE_DIR.parent).as_posix(): path.read_bytes() for path in files}
+def read_code(config: Pipeline, folder: Path) -> dict[str, bytes]:
+    """The code of the jobs, by path: our modules, and the files of the pipeline's own functions below `folder`.
+
+    Raises:
+        PipelineError: a file is gone, or does not define its function.
+    """
+    ours = [PACKAGE_DIR / "__init__.py", *sorted((PACKAGE_DIR / "jobs").rglob("*.py"))]
+    files = {path.relative_to(PACKAGE_DIR.parent).as_posix(): path for path in ours}
+    for module, file in list_function_files(config, folder).items():
+        files[f"{module.replace('.', '/')}.py"] = file
+    return {name: path.read_bytes() for name, path in files.items()}
 
 
 def digest_code(code: Mapping[str, bytes]) -> str:
