@@ -52,6 +52,10 @@ faults: $(INSTALLED) ## every case of the fault suite on PostgreSQL and on SQLit
 	@tools/system-packages
 	@FAULTS=all $(PY) -m pytest -n 2 --dist loadfile tests/faults $(ARGS)
 
+.PHONY: matrix
+matrix: $(INSTALLED) ## the wheel, the sample and the short fault suite with Airflow 3.0.6 to 3.3.2: make matrix [VERSIONS="3.0.6 3.1.8"] [ARGS=--no-faults]
+	@$(PY) -m tools.matrix $(VERSIONS) $(ARGS)
+
 .PHONY: soak
 soak: $(INSTALLED) ## random sequences of faults against running pipelines: make soak MINUTES=10 [SEED=1] [LATE=1: only workers that stall and resume late]
 	@tools/system-packages

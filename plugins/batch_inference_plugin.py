@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from airflow.configuration import conf
 from airflow.plugins_manager import AirflowPlugin
 from airflow.providers.amazon.aws.links.sagemaker import SageMakerTransformJobLink
 
-from batch_runs.mount import EXTERNAL_VIEWS, MENU_ITEMS, URL_PREFIX, serve_pages
-from sagemaker_jobs.airflow_compat import has_feature
+from batch_runs.mount import EXTERNAL_VIEWS, URL_PREFIX, serve_pages
+from sagemaker_jobs.airflow_compat import conf
 from sagemaker_jobs.links import SageMakerJobLogsLink, SageMakerProcessingJobLink
 
 
@@ -23,10 +22,7 @@ class BatchInferencePlugin(AirflowPlugin):
         SageMakerJobLogsLink(),
     ]
     fastapi_apps = [{"app": serve_pages, "url_prefix": URL_PREFIX, "name": "Batch inference"}]  # noqa: RUF012
-    if has_feature("external views"):
-        external_views = EXTERNAL_VIEWS
-    else:
-        appbuilder_menu_items = MENU_ITEMS
+    external_views = EXTERNAL_VIEWS
 
 
 #: What the wheel's entry point names. Where the plugins folder holds this file too, Airflow has loaded it from there,

@@ -31,9 +31,6 @@ EXTERNAL_VIEWS: list[dict[str, Any]] = [
     for place, page, more in _PLACES
 ]
 
-#: Airflow 3.0 has no external views: the nearest is an entry below *Plugins*, which opens in a tab of its own.
-MENU_ITEMS = [{"name": "Batch inference", "href": "batch-inference/"}]
-
 
 async def serve_pages(scope: Scope, receive: Receive, send: Send) -> None:
     """An ASGI application: `batch_runs.app`, imported at the first request."""
