@@ -1,4 +1,4 @@
-"""The wheel with the oldest and the newest Airflow, in a project with its own `include`: the sample's rows are the same.
+"""The wheel with the oldest and the newest Airflow, in a project with an `include` of its own: the rows are the same.
 
 `make matrix` has the versions between them, and the fault suite.
 """

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from urllib.parse import urlencode
+
 from airflow.sdk import DAG
 from airflow.sdk.definitions.mappedoperator import MappedOperator
 
 from batch_inference.run import task_ids
+from sagemaker_jobs.airflow_compat import has_feature
 
 TASK_DOCS = {
     task_ids.PLAN: (
@@ -76,7 +79,14 @@ TASK_DOCS = {
 
 
 def set_task_docs(dag: DAG) -> None:
-    """Set each task's `doc_md`, which Airflow's UI shows."""
+    """Set each task's `doc_md`, which Airflow's UI shows.
+
+    Airflow 3.0 has no place for a plugin's pages, so the DAG's own documentation links to them there.
+    """
+    if not has_feature("external views"):
+        # Relative to the base URL, which Airflow's UI states.
+        link = f"[Batch inference: the runs of this pipeline](batch-inference/runs?{urlencode({'dag_id': dag.dag_id})})"
+        dag.doc_md = f"{dag.doc_md}\n\n{link}" if dag.doc_md else link
     for task in dag.tasks:
         text = TASK_DOCS.get(task.task_id)
         if isinstance(task, MappedOperator):

@@ -15,11 +15,13 @@ from airflow.providers.amazon.aws.operators.sagemaker import (
     SageMakerTransformOperator,
 )
 from airflow.providers.amazon.aws.sensors.sagemaker import SageMakerProcessingSensor, SageMakerTransformSensor
+from airflow.sdk import DAG
 from airflow.sdk.definitions.param import process_params
 
 from batch_inference.dag.pipeline_dags import build_scoring_dag
 from batch_inference.dag.scoring_dag import build_pipeline_dag
-from batch_inference.dag.task_docs import TASK_DOCS
+from batch_inference.dag.task_docs import TASK_DOCS, set_task_docs
+from sagemaker_jobs import airflow_compat
 from sagemaker_jobs.airflow_compat import DagBag, DagSerialization
 from sagemaker_jobs.kinds import TRANSFORM
 from sagemaker_jobs.operators import JobOperator
@@ -63,6 +65,17 @@ def test_every_task_says_what_it_is_for() -> None:
     assert {task.task_id: task.doc_md for task in dag.tasks} == {
         task.task_id: TASK_DOCS[task.task_id] for task in dag.tasks
     }
+
+
+def test_with_airflow_3_0_the_dags_documentation_links_to_its_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There is no other place for it; later versions have a menu entry and tabs."""
+    dag = DAG("risk.churn", doc_md="# churn")
+    set_task_docs(dag)
+    assert dag.doc_md == "# churn"
+    monkeypatch.setattr(airflow_compat, "AIRFLOW_VERSION", (3, 0, 6))
+    set_task_docs(dag)
+    assert dag.doc_md.startswith("# churn\n\n[")
+    assert dag.doc_md.endswith("](batch-inference/runs?dag_id=risk.churn)")
 
 
 @pytest.mark.usefixtures("airflow_db")
