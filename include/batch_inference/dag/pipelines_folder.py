@@ -5,9 +5,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from airflow.sdk.configuration import conf
-
 from batch_inference.common.errors import PipelineError
+from sagemaker_jobs.airflow_compat import conf
 
 #: `AIRFLOW__BATCH_INFERENCE__PIPELINES_FOLDER`: the folder where a DAG file names none.
 CONFIG_SECTION, CONFIG_KEY = "batch_inference", "pipelines_folder"
