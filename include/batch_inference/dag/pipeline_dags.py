@@ -5,10 +5,10 @@ A file that is wrong breaks its own DAG only: it becomes an import error of its 
 
 from __future__ import annotations
 
+import linecache
 import re
 import sys
 from pathlib import Path
-from types import FunctionType
 from typing import Any
 
 from airflow.exceptions import SerializationError
@@ -61,8 +61,17 @@ def build_scoring_dag(name: str, *, folder: str | Path | None = None, doc_md: st
     return build_pipeline_dag(load_pipeline_by_id(name, root), root, doc_md=doc_md)
 
 
-class RefusedFileError(SerializationError):
-    """A pipeline file that is wrong, as Airflow shows it. Airflow wraps all errors but this kind in one of its own."""
+class RefusedFileError(SerializationError, SyntaxError):
+    """A pipeline file that is wrong. Airflow wraps all but its own kind, and a SyntaxError is shown with its line."""
+
+    def __init__(self, error: PipelineError) -> None:
+        place = re.search(r"^(?:(\S+), )?line (\d+)", error.problems[0])
+        file, line = (place[1] or error.file, int(place[2])) if place else (error.file, None)
+        text = None if line is None else linecache.getline(file, line)
+        SyntaxError.__init__(self, str(error), (file, line, None, text))
+
+    def __str__(self) -> str:
+        return str(self.msg)
 
 
 class RefusedDag(DAG):
@@ -75,7 +84,7 @@ class RefusedDag(DAG):
 
     def __init__(self, pipeline_id: str, path: Path, error: PipelineError) -> None:
         super().__init__(re.sub(r"[^\w.-]", "_", pipeline_id)[:MAX_ID_LENGTH], schedule=None)
-        self.pipeline_file, self.error = path, error
+        self.pipeline_id, self.pipeline_file, self.error = pipeline_id, path, error
 
     def validate(self) -> None:
         """Raise the error, but in the DAG processor, see the class."""
@@ -87,11 +96,7 @@ class RefusedDag(DAG):
     def edge_info(self) -> Any:
         """Only read to serialise the DAG: raises the error, in the name of the pipeline file."""
         self.relative_fileloc = self.fileloc = self._build_error_name()
-        place = re.search(r"(?:^|: )(?:(\S+), )?line (\d+)", f": {self.error.problems[0]}")
-        file, line = (place[1] or self.error.file, int(place[2])) if place else (self.error.file, 1)
-        # The traceback shows the line of the YAML file, as that of a Python file.
-        code = _raise.__code__.replace(co_filename=file, co_firstlineno=line - 1, co_name="<pipeline file>")
-        raise FunctionType(code, {})(RefusedFileError(str(self.error)))
+        raise RefusedFileError(self.error)
 
     @edge_info.setter
     def edge_info(self, value: Any) -> None:
@@ -103,12 +108,8 @@ class RefusedDag(DAG):
         bundle = dag_file.parents[len(in_bundle.parts) - 1] if not in_bundle.is_absolute() else None
         path = self.pipeline_file
         name = path.relative_to(bundle) if bundle is not None and bundle in path.parents else path
-        key = self.dag_id.rpartition(".")[2]
+        key = self.pipeline_id.rpartition(".")[2]
         return f"{name}" if key == path.stem else f"{name}#{key}"
-
-
-def _raise(error: Exception) -> Any:
-    raise error
 
 
 def is_in_dag_processor() -> bool:
