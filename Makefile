@@ -99,7 +99,7 @@ pipeline: $(INSTALLED) ## a new pipeline from the template: make pipeline NAME=c
 	@$(CLI) new "$(NAME)"
 
 .PHONY: mwaa
-mwaa: $(INSTALLED) ## the bundle for Amazon MWAA, in dist/mwaa/: make mwaa [VERSION=3.0.6]
+mwaa: dist ## the bundle for Amazon MWAA, in dist/mwaa/: make mwaa [VERSION=3.0.6]
 	@$(CLI) mwaa $(if $(VERSION),--version $(VERSION))
 
 .PHONY: iam

@@ -12,27 +12,26 @@ import sys
 import airflow
 from airflow import plugins_manager
 from airflow.configuration import conf
-from airflow.dag_processing.dagbag import DagBag
+
+try:
+    from airflow.dag_processing.dagbag import DagBag
+except ImportError:  # before Airflow 3.2
+    from airflow.models.dagbag import DagBag
 
 
 def main() -> None:
     """Print versions, DAGs, import errors, plugins and where the packages came from."""
     bag = DagBag(conf.get("core", "dags_folder"))
-    names = ("batch_inference", "sagemaker_jobs", "requests", "batch_inference.dag.scoring_dag")
+    names = ("batch_inference", "sagemaker_jobs", "batch_inference.dag.scoring_dag")
     found = {
         "airflow": airflow.__version__,
         "dags": {dag_id: sorted(dag.task_ids) for dag_id, dag in bag.dags.items()},
         "import_errors": bag.import_errors,
         "plugins": sorted(plugin["name"] for plugin in plugins_manager.get_plugin_info(["name"])),
-        "plugin_errors": plugins_manager.get_import_errors(),
+        "plugin_errors": getattr(
+            plugins_manager, "get_import_errors", lambda: plugins_manager.import_errors
+        )(),
         "files": {name: importlib.import_module(name).__file__ for name in names},
-        "shadowed": sorted(
-            name
-            for name, module in list(sys.modules.items())
-            if "." not in name
-            and "/plugins/batch_inference/" in (getattr(module, "__file__", None) or "")
-            and name != "batch_inference"
-        ),
     }
     sys.stdout.write("\n" + json.dumps(found) + "\n")
 

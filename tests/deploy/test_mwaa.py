@@ -1,10 +1,14 @@
-"""The MWAA bundle, unpacked as MWAA does it: an AIRFLOW_HOME of its own, and no PYTHONPATH."""
+"""The MWAA bundle, unpacked and installed as MWAA does it: an AIRFLOW_HOME of its own, and no PYTHONPATH.
+
+Its Airflow is the newest that MWAA offers, with the constraints of its image, which has Python 3.12.
+"""
 
 from __future__ import annotations
 
 import io
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -22,21 +26,39 @@ from batch_inference.cli.laptop.environment import (
     run_embedded_aws,
 )
 from batch_inference.cli.laptop.sample import create_buckets, make_sample, upload_sample
-from batch_inference.cli.mwaa import BundleError, build_bundle, render_requirements
+from batch_inference.cli.main import main
+from batch_inference.cli.mwaa import (
+    AIRFLOW_VERSION,
+    PLUGINS_FOLDER,
+    WHEEL_PATTERN,
+    BundleError,
+    build_bundle,
+    find_wheel,
+    render_requirements,
+)
+from batch_inference.cli.project import find_project
 from batch_inference.config.pipeline import load_pipeline
 from tests.end_to_end.directly import input_lines
 from tests.preloading import copy_local_settings
 from tools.checkout import REPO
+from tools.wheel import UV, build_wheel
 
 ROWS = 2_000
+CONSTRAINTS = REPO / "deploy" / "constraints" / "mwaa" / AIRFLOW_VERSION
 OUTPUT = "mwaa-output/"
 
 
 @pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What `make dist` writes."""
+    return build_wheel(tmp_path_factory.mktemp("dist"))
+
+
+@pytest.fixture(scope="module")
+def bundle(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What `make mwaa` writes."""
     target = tmp_path_factory.mktemp("dist") / "mwaa"
-    build_bundle(REPO, target)
+    build_bundle(find_project(REPO), wheel, target)
     return target
 
 
@@ -50,7 +72,33 @@ def home(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return home
 
 
-def run_python(home: Path, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
+@pytest.fixture(scope="module")
+def python(home: Path, bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The Python of an image: Airflow, then requirements.txt with what may not be overridden as constraints."""
+    folder = tmp_path_factory.mktemp("image")
+    python = folder / "venv" / "bin" / "python"
+    requirements = (bundle / "requirements.txt").read_text()
+    url = re.search(r'"(https://\S+)"', requirements)
+    assert url is not None
+    requirements = requirements.replace(url[1], str(CONSTRAINTS / "airflow_constraints.txt"))
+    (folder / "requirements.txt").write_text(requirements.replace(PLUGINS_FOLDER, str(home / "plugins")))
+    constraints = ["--constraint", str(CONSTRAINTS / "essential_constraints.txt")]
+    image = [
+        "--constraint",
+        str(CONSTRAINTS / "airflow_constraints.txt"),
+        f"apache-airflow[amazon]=={AIRFLOW_VERSION}",
+    ]
+    for arguments in (
+        ["venv", "--python", sys.executable, str(folder / "venv")],
+        ["pip", "install", "--python", str(python), *image],
+        ["pip", "install", "--python", str(python), *constraints, "-r", str(folder / "requirements.txt")],
+        ["pip", "check", "--python", str(python)],
+    ):
+        subprocess.run([str(UV), "--quiet", *arguments], check=True)
+    return python
+
+
+def run_python(python: Path, home: Path, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
     """A fresh Python with MWAA's environment and nothing of this process's; it starts in an empty folder."""
     elsewhere = home.parent / "elsewhere"
     elsewhere.mkdir(exist_ok=True)
@@ -62,7 +110,7 @@ def run_python(home: Path, *arguments: str, **more: str) -> subprocess.Completed
         **more,
     }
     return subprocess.run(
-        [sys.executable, *arguments],
+        [str(python), *arguments],
         env=environment,
         cwd=elsewhere,
         capture_output=True,
@@ -72,163 +120,100 @@ def run_python(home: Path, *arguments: str, **more: str) -> subprocess.Completed
 
 
 @pytest.fixture(scope="module")
-def parsed(home: Path) -> dict[str, Any]:
+def parsed(python: Path, home: Path) -> dict[str, Any]:
     """What Airflow finds in that home."""
-    done = run_python(home, str(Path(__file__).with_name("parse_dags.py")))
+    done = run_python(python, home, str(Path(__file__).with_name("parse_dags.py")))
     assert done.returncode == 0, done.stderr[-3000:]
     found: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
     return found
 
 
 def test_every_dag_parses(parsed: dict[str, Any]) -> None:
-    """Each file of dags/ gives a DAG, and none an error."""
+    """The sample's and the janitor, from one DAG file."""
+    assert parsed["airflow"] == AIRFLOW_VERSION
     assert parsed["import_errors"] == {}
-    assert len(parsed["dags"]) == len(list((REPO / "dags").glob("*.py")))
+    assert {"abalone", "janitor"} <= set(parsed["dags"])
     assert {"plan", "preprocess", "transform", "join", "publish", "clean_up"} <= set(
         parsed["dags"]["abalone"]
     )
 
 
-def test_the_code_is_the_unpacked_one(parsed: dict[str, Any], home: Path) -> None:
+def test_the_code_is_the_installed_one_and_the_plugin_is_loaded_once(
+    parsed: dict[str, Any], python: Path
+) -> None:
     """Nothing is found in this checkout by chance."""
-    files = {name: Path(path) for name, path in parsed["files"].items()}
     for name in ("batch_inference", "sagemaker_jobs", "batch_inference.dag.scoring_dag"):
-        assert files[name].is_relative_to(home / "plugins"), files[name]
-    assert not files["requests"].is_relative_to(home)
-
-
-def test_airflow_loads_the_plugins_and_executes_nothing_of_the_package(parsed: dict[str, Any]) -> None:
-    """A file of it that was executed as a plugin would take the place of a module of its name, `requests` say."""
+        assert Path(parsed["files"][name]).is_relative_to(python.parent.parent), parsed["files"][name]
     assert parsed["plugin_errors"] == {}
-    assert "batch_inference" in parsed["plugins"]
-    assert parsed["shadowed"] == []
+    assert parsed["plugins"].count("batch_inference") == 1
 
 
-def test_without_the_ignore_file_modules_would_be_shadowed(home: Path, tmp_path: Path) -> None:
-    """So the test above can fail."""
-    other = tmp_path / "airflow"
-    shutil.copytree(home, other)
-    (other / "plugins" / ".airflowignore").write_text("sagemaker_jobs/\n")
-    done = run_python(other, str(Path(__file__).with_name("parse_dags.py")))
-    shadowed = (
-        json.loads(done.stdout.strip().splitlines()[-1])["shadowed"] if done.returncode == 0 else ["failed"]
-    )
-    assert shadowed != []
+def test_plugins_zip_is_the_wheel(bundle: Path, wheel: Path) -> None:
+    """This checkout has no plugins but those in the wheel."""
+    archive = zipfile.ZipFile(bundle / "plugins.zip")
+    assert sorted(archive.namelist()) == [".airflowignore", wheel.name]
+    assert archive.read(wheel.name) == wheel.read_bytes()
+    names = {path.relative_to(bundle / "dags").as_posix() for path in (bundle / "dags").rglob("*.*")}
+    assert {"batch_inference.py", "pipelines/abalone.yaml"} <= names
 
 
-def test_laptop_parts_stay_behind(bundle: Path) -> None:
-    """No embedded AWS, no generator of samples, no caches; what the processing job imports is there."""
-    names = zipfile.ZipFile(bundle / "plugins.zip").namelist()
-    assert len(names) == len(set(names))
-    assert not [name for name in names if "local_aws" in name or "samples" in name or "__pycache__" in name]
-    assert {
-        "batch_inference/__init__.py",
-        "batch_inference/jobs/preprocess/preprocess_job.py",
-        "pipelines/abalone.yaml",
-    } <= set(names)
-    assert {"batch_inference_plugin.py", ".airflowignore", "sagemaker_jobs/operators.py"} <= set(names)
+def test_the_projects_own_plugins_and_dags_travel_too(wheel: Path, tmp_path: Path) -> None:
+    """A project of `init`: the DAG files as they are. The same files make the same zip."""
+    assert main(["init", str(tmp_path / "mine")]) == 0
+    for name in ("plugins/own/lib.py", "dags/own.py", "plugins/own/__pycache__/lib.pyc"):
+        (tmp_path / "mine" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "mine" / name).write_text("x = 1\n")
+    project, made = find_project(tmp_path / "mine"), []
+    for change in ("x = 1\n", "x = 1\n", "x = 2\n"):
+        (project.root / "plugins" / "own" / "lib.py").write_text(change)
+        build_bundle(project, wheel, tmp_path / "target")
+        made.append((tmp_path / "target" / "plugins.zip").read_bytes())
+    assert made[0] == made[1] != made[2]
+    assert zipfile.ZipFile(tmp_path / "target" / "plugins.zip").namelist() == [wheel.name, "own/lib.py"]
+    for name in ("own.py", "batch_inference.py", "pipelines/_defaults.yaml"):
+        assert (tmp_path / "target" / "dags" / name).read_bytes() == (project.dags_folder / name).read_bytes()
 
 
-def test_what_the_pages_are_made_of_travels_with_them(bundle: Path) -> None:
-    """Templates, style sheets and scripts lie beside the code that reads them."""
-    names = set(zipfile.ZipFile(bundle / "plugins.zip").namelist())
-    for folder, root in (
-        ("batch_runs", REPO / "plugins"),
-        ("batch_inference/reporting/page", REPO / "include"),
-    ):
-        assets = {
-            path.relative_to(root).as_posix()
-            for path in (root / folder).rglob("*")
-            if path.suffix in {".j2", ".css", ".js"}
-        }
-        assert len(assets) >= 4
-        assert assets <= names
-
-
-def test_the_same_code_makes_the_same_file(tmp_path: Path) -> None:
-    """Byte for byte, whenever and wherever it was checked out; a changed byte changes it."""
-    made = []
-    for name in ("one", "two"):
-        root = tmp_path / name
-        for folder in ("dags", "plugins", "include/batch_inference"):
-            ignored = shutil.ignore_patterns("__pycache__")
-            shutil.copytree(
-                tmp_path / "one" / folder if made else REPO / folder, root / folder, ignore=ignored
-            )
-        shutil.copy(REPO / "requirements.in", root)
-        for path in root.rglob("*.py"):
-            os.utime(path, (len(made) * 1_000_000,) * 2)
-            path.chmod(0o600 if made else 0o644)
-        build_bundle(root, root / "dist")
-        made.append((root / "dist" / "plugins.zip").read_bytes())
-    assert made[0] == made[1]
-    with (root / "include" / "batch_inference" / "planning" / "plan.py").open("a") as changed:
-        changed.write("\n")
-    build_bundle(root, root / "dist")
-    assert (root / "dist" / "plugins.zip").read_bytes() != made[1]
-
-
-def test_requirements_begin_with_the_constraints_and_pin_nothing(bundle: Path) -> None:
-    """MWAA has Airflow already, and the versions are those of its constraints."""
-    lines = (bundle / "requirements.txt").read_text().splitlines()
-    assert lines[0] == (
-        '--constraint "https://raw.githubusercontent.com/apache/airflow/constraints-3.3.1/constraints-3.12.txt"'
-    )
-    assert "apache-airflow" not in lines
-    assert "apache-airflow-providers-amazon[aiobotocore]" in lines
-    assert not [line for line in lines[1:] if "=" in line]
-    text = "apache-airflow==3.3.2\n# a comment\npandas >= 2 ; python_version > '3'\nx[a,b]==1 # why\n"
-    assert render_requirements(text, version="3.2.1", python="3.12").splitlines()[1:] == ["pandas", "x[a,b]"]
-
-
-def test_folders_of_ones_own_travel_too_and_are_no_plugins(tmp_path: Path) -> None:
-    """Whatever they are called; only the sample's generator stays."""
-    for file in (
-        "include/pipelines/samples/churn.py",
-        "include/shared/lib.py",
-        "include/batch_inference/samples/x.py",
-    ):
-        (tmp_path / file).parent.mkdir(parents=True)
-        (tmp_path / file).touch()
-    for folder in ("dags", "plugins"):
-        (tmp_path / folder).mkdir()
-    (tmp_path / "plugins" / ".airflowignore").write_text("sagemaker_jobs/\n")
-    (tmp_path / "requirements.in").touch()
-    build_bundle(tmp_path, tmp_path / "target")
-    archive = zipfile.ZipFile(tmp_path / "target" / "plugins.zip")
-    assert archive.namelist() == [".airflowignore", "pipelines/samples/churn.py", "shared/lib.py"]
-    assert {"batch_inference/", "pipelines/", "shared/"} <= set(
-        archive.read(".airflowignore").decode().splitlines()
+def test_requirements_are_the_constraints_and_the_wheel(bundle: Path, wheel: Path) -> None:
+    """By its path: no index is asked for the package's name."""
+    assert (bundle / "requirements.txt").read_text().splitlines() == [
+        '--constraint "https://raw.githubusercontent.com/apache/airflow/constraints-3.0.6/constraints-3.12.txt"',
+        f"/usr/local/airflow/plugins/{wheel.name}",
+    ]
+    assert "constraints-3.2.1/constraints-3.12.txt" in render_requirements(
+        wheel, version="3.2.1", python="3.12"
     )
 
 
-@pytest.mark.parametrize("name", ["batch_inference", "pipelines", "shared"])
-def test_a_plugin_of_the_name_of_what_is_added_is_refused(tmp_path: Path, name: str) -> None:
-    """It would be overwritten without a word."""
-    for folder in (f"plugins/{name}", f"include/{name}", "dags"):
-        (tmp_path / folder).mkdir(parents=True)
-    with pytest.raises(BundleError, match="rename it"):
-        build_bundle(tmp_path, tmp_path / "target")
+def test_a_wheel_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match="found no airflow_sagemaker_batch_inference-"):
+        find_wheel(tmp_path)
+    (tmp_path / "dist").mkdir()
+    wheel = tmp_path / "dist" / WHEEL_PATTERN.replace("*", "py3-none-any")
+    wheel.touch()
+    assert find_wheel(tmp_path) == wheel
 
 
 @pytest.mark.end_to_end
 @pytest.mark.timeout(600)
-def test_the_unpacked_dag_scores_the_sample(home: Path, tmp_path: Path) -> None:
+def test_the_unpacked_dag_scores_the_sample(python: Path, home: Path, tmp_path: Path) -> None:
     """Started with Airflow's own command, in a process without PYTHONPATH."""
     copy_local_settings(home)
     make_sample(tmp_path, rows=ROWS, seed=3)
-    pipeline = load_pipeline(home / "plugins" / "pipelines" / "abalone.yaml")
+    pipeline = load_pipeline(home / "dags" / "pipelines" / "abalone.yaml")
     with run_embedded_aws(tmp_path / "aws") as endpoint:
         client = create_s3_client(endpoint)
         create_buckets(client, pipeline)
         upload_sample(client, pipeline, tmp_path)
         environment = {**CREDENTIALS, "AIRFLOW_CONN_AWS_DEFAULT": build_aws_connection(endpoint)}
-        migrated = run_python(home, "-m", "airflow", "db", "migrate", **environment)
+        migrated = run_python(python, home, "-m", "airflow", "db", "migrate", **environment)
         assert migrated.returncode == 0, migrated.stderr[-2000:]
         conf = json.dumps(
             {"output_uri": f"s3://batch-inference-sample/{OUTPUT}", "transform_instance_count": 1}
         )
-        done = run_python(home, "-m", "airflow", "dags", "test", "abalone", "--conf", conf, **environment)
+        done = run_python(
+            python, home, "-m", "airflow", "dags", "test", "abalone", "--conf", conf, **environment
+        )
         assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
         manifest = json.loads(read(client, f"{OUTPUT}_manifest.json"))
         rows = sum(

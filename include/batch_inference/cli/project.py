@@ -24,6 +24,11 @@ class Project:
     pipelines_folder: Path
 
     @property
+    def dags_folder(self) -> Path:
+        """The folder of the DAG files."""
+        return self.root / "dags"
+
+    @property
     def state_folder(self) -> Path:
         """State of runs on this machine: databases, logs, the embedded AWS's objects. LAPTOP_STATE moves it."""
         return Path(os.environ.get("LAPTOP_STATE") or self.root / ".local").resolve()
