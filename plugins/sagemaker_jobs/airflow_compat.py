@@ -6,7 +6,9 @@ import what only a task or the pages need. `AVAILABLE_SINCE` has the features th
 
 from __future__ import annotations
 
+import asyncio
 import re
+import threading
 from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
@@ -66,6 +68,7 @@ AVAILABLE_SINCE = {
     "external views": (3, 1),
     "login by cookie": (3, 1),
     "nested values in an event's extra": (3, 1),
+    "supervisor answers threads": (3, 2, 2),
     "trigger on_kill": (3, 3),
 }
 
@@ -112,6 +115,30 @@ def load_dag_bag(folder: str | Path, *, bundle_path: Path) -> DagBag:
     """The DAGs of the files in `folder`, and their import errors; the bundle is Airflow's own, of the DAGs folder."""
     named = {"bundle_name": "dags-folder"} if AIRFLOW_VERSION >= (3, 2) else {}
     return __getattr__("DagBag")(folder, bundle_path=bundle_path, **named)  # type: ignore[no-any-return]
+
+
+def let_threads_ask_supervisor() -> None:
+    """Let the threads of a triggerer ask its supervisor through the event loop, in which this is called.
+
+    Before 3.2.2 two questions at once, of a connection or a task's state, mix up their answers, and the triggerer ends
+    (apache/airflow#64620). Hooks ask in threads. Later versions do what this does.
+    """
+    task_runner = import_module("airflow.sdk.execution_time.task_runner")
+    decoder: Any = type(getattr(task_runner, "SUPERVISOR_COMMS", None))
+    if has_feature("supervisor answers threads") or not hasattr(decoder, "_async_reader"):
+        return
+    loop, loop_thread = asyncio.get_running_loop(), threading.get_ident()
+    if getattr(decoder.send, "loop", None) is loop:
+        return
+    send_here = decoder.send
+
+    def send(comms: Any, msg: Any) -> Any:
+        if threading.get_ident() == loop_thread:
+            return send_here(comms, msg)
+        return asyncio.run_coroutine_threadsafe(comms.asend(msg), loop).result()
+
+    send.loop = loop  # type: ignore[attr-defined]
+    decoder.send = send
 
 
 def __getattr__(name: str) -> Any:

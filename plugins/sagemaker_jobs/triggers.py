@@ -15,7 +15,7 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 from asgiref.sync import sync_to_async
 from botocore.exceptions import BotoCoreError, ClientError
 
-from sagemaker_jobs.airflow_compat import has_feature
+from sagemaker_jobs.airflow_compat import has_feature, let_threads_ask_supervisor
 from sagemaker_jobs.aws import get_error_code, is_not_found_error, is_transient_error
 from sagemaker_jobs.failure.messages import RAN_TOO_LONG, TIMED_OUT
 from sagemaker_jobs.kinds import ENDED_STATUSES, KINDS
@@ -104,6 +104,7 @@ class SageMakerJobTrigger(BaseTrigger):
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait, then fire one event."""
         kind = KINDS[self.kind]
+        let_threads_ask_supervisor()
         self._warm_up()
         try:
             async with self._poller() as poller, poller.register_waiting_job(kind):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -61,3 +62,41 @@ def test_an_unknown_name_is_an_attribute_error():
 def test_a_feature_is_there_from_its_version_on(monkeypatch, version, is_there):
     monkeypatch.setattr(airflow_compat, "AIRFLOW_VERSION", version)
     assert airflow_compat.has_feature("approval") is is_there
+
+
+class Comms:
+    """A triggerer's channel to its supervisor before 3.2.2: an answer goes to whoever reads next."""
+
+    _async_reader = None
+
+    loop = None
+
+    def send(self, msg: int) -> int:
+        return asyncio.run(self.asend(msg))
+
+    async def asend(self, msg: int) -> int:
+        assert asyncio.get_running_loop() is self.loop
+        await asyncio.sleep(0)
+        return msg * 2
+
+
+@pytest.mark.parametrize(
+    ("version", "is_patched"), [((3, 0, 6), True), ((3, 2, 1), True), ((3, 2, 2), False)]
+)
+def test_before_3_2_2_threads_ask_the_supervisor_on_the_event_loop(monkeypatch, version, is_patched):
+    comms_class = type("Comms", (Comms,), {"send": Comms.send})
+    comms = comms_class()
+    monkeypatch.setattr(airflow_compat, "AIRFLOW_VERSION", version)
+    monkeypatch.setattr("airflow.sdk.execution_time.task_runner.SUPERVISOR_COMMS", comms, raising=False)
+
+    async def ask_in_threads() -> list[int]:
+        comms.loop = asyncio.get_running_loop()
+        for _ in range(3):
+            airflow_compat.let_threads_ask_supervisor()
+        return await asyncio.gather(*(asyncio.to_thread(comms.send, number) for number in range(20)))
+
+    if is_patched:
+        assert asyncio.run(ask_in_threads()) == [number * 2 for number in range(20)]
+    else:
+        with pytest.raises(AssertionError):
+            asyncio.run(ask_in_threads())
