@@ -2,4 +2,4 @@
 
 from batch_inference import build_janitor_dag
 
-dag = build_janitor_dag(grace_seconds=0)
+dag = build_janitor_dag("../include/pipelines", grace_seconds=0)
