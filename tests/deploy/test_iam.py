@@ -21,7 +21,7 @@ from batch_inference.cli.laptop.environment import (
     build_airflow_environment,
     create_s3_client,
 )
-from batch_inference.cli.laptop.sample import create_buckets, make_sample, upload_sample
+from batch_inference.cli.laptop.sample import create_buckets_and_role, make_sample, upload_sample
 from batch_inference.common.names import (
     MANIFEST_NAME,
     MANIFEST_VERSION,
@@ -97,7 +97,7 @@ def requests(pipeline: Pipeline, tmp_path_factory: pytest.TempPathFactory) -> li
     try:
         make_sample(folder, rows=ROWS, seed=9)
         client = create_s3_client(server.url)
-        create_buckets(client, pipeline)
+        create_buckets_and_role(client, pipeline)
         upload_sample(client, pipeline, folder)
         put_published_input(client, pipeline)
         environment = build_airflow_environment(folder / "airflow", server.url, root=REPO)

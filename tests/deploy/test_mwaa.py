@@ -25,7 +25,7 @@ from batch_inference.cli.laptop.environment import (
     create_s3_client,
     run_embedded_aws,
 )
-from batch_inference.cli.laptop.sample import create_buckets, make_sample, upload_sample
+from batch_inference.cli.laptop.sample import create_buckets_and_role, make_sample, upload_sample
 from batch_inference.cli.main import main
 from batch_inference.cli.mwaa import (
     AIRFLOW_VERSION,
@@ -203,7 +203,7 @@ def test_the_unpacked_dag_scores_the_sample(python: Path, home: Path, tmp_path: 
     pipeline = load_pipeline(home / "dags" / "pipelines" / "abalone.yaml")
     with run_embedded_aws(tmp_path / "aws") as endpoint:
         client = create_s3_client(endpoint)
-        create_buckets(client, pipeline)
+        create_buckets_and_role(client, pipeline)
         upload_sample(client, pipeline, tmp_path)
         environment = {**CREDENTIALS, "AIRFLOW_CONN_AWS_DEFAULT": build_aws_connection(endpoint)}
         migrated = run_python(python, home, "-m", "airflow", "db", "migrate", **environment)

@@ -418,11 +418,11 @@ def test_make_iam_says_what_is_allowed(
 
 def test_anybody_may_ask_whether_a_run_would_change_anything_so_the_artefacts_may_be_looked_at() -> None:
     """The form offers it for every pipeline; an existing model has no artefacts that Airflow looks at."""
-    found = statements(build_policies(changed(skip_unchanged=False))["airflow"])["CompareModel"]
+    found = statements(build_policies(changed(skip_unchanged=False))["airflow"])["LookAtModel"]
     assert found["Action"] == ["s3:GetObject"]
     archives = [each["model_data"] for each in changed().model_dump()["model"]["containers"]]
     assert found["Resource"] == [each.replace("s3://", "arn:aws:s3:::") for each in archives]
-    assert "CompareModel" not in statements(
+    assert "LookAtModel" not in statements(
         build_policies(pipeline_without_preprocess({"region": "eu-central-1"}))["airflow"]
     )
 

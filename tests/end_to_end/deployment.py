@@ -18,7 +18,7 @@ import yaml
 
 from batch_inference.cli.laptop.airflow_processes import AirflowProcesses, RestApi
 from batch_inference.cli.laptop.environment import LaptopError
-from batch_inference.cli.laptop.sample import create_buckets, upload_sample
+from batch_inference.cli.laptop.sample import create_buckets_and_role, upload_sample
 from batch_inference.common.s3_uri import split_s3_uri
 from batch_inference.config.pipeline import Pipeline, load_pipeline
 
@@ -92,7 +92,7 @@ class Deployment:
     def upload_sample(self) -> None:
         """Put the sample's data and model where the abalone pipeline looks."""
         pipeline = self.pipeline("abalone")
-        create_buckets(self.s3, pipeline)
+        create_buckets_and_role(self.s3, pipeline)
         upload_sample(self.s3, pipeline, self.sample)
 
     def deploy(self, name: str, change: Callable[[dict[str, Any]], None]) -> None:

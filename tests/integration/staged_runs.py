@@ -259,7 +259,8 @@ def published(storage: Storage, output: str) -> tuple[pandas.DataFrame, dict[str
 def deployed(storage: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pipelines:
     """An empty bucket but for the model, and no pipeline yet."""
     storage.delete(storage.list_uris("s3://bucket/"))
-    storage.write("s3://bucket/model/a.tar.gz", "model")
+    for name in ("a", "b"):
+        storage.write(f"s3://bucket/model/{name}.tar.gz", "model")
     monkeypatch.setattr(pipeline_files, "_FOLDERS", defaultdict(lambda: tmp_path))
     monkeypatch.setattr(plan, "read_quotas", lambda *_: {})
     # The jobs run in place, and pages have tests of their own.

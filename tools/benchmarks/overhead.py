@@ -35,7 +35,12 @@ from batch_inference.cli.laptop.environment import (
     start_migration,
     wait_for_migration,
 )
-from batch_inference.cli.laptop.sample import SAMPLE_PIPELINE, create_buckets, make_sample, upload_sample
+from batch_inference.cli.laptop.sample import (
+    SAMPLE_PIPELINE,
+    create_buckets_and_role,
+    make_sample,
+    upload_sample,
+)
 from batch_inference.common.names import RunPaths
 from batch_inference.common.s3_uri import split_s3_uri
 from batch_inference.config.pipeline import load_pipeline
@@ -203,7 +208,7 @@ def open_bench(folder: Path) -> Iterator[Bench]:
         wait_for_migration(start_migration(environment), environment)
         airflow = AirflowProcesses(environment, api_port=find_free_ports(1)[0])
         bench = Bench(airflow, endpoint, root)
-        create_buckets(bench.s3, bench.pipeline)
+        create_buckets_and_role(bench.s3, bench.pipeline)
         upload_sample(bench.s3, bench.pipeline, sample)
         try:
             airflow.start()

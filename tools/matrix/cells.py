@@ -30,7 +30,7 @@ from batch_inference.cli.laptop.environment import (
     start_migration,
     wait_for_migration,
 )
-from batch_inference.cli.laptop.sample import create_buckets, upload_sample
+from batch_inference.cli.laptop.sample import create_buckets_and_role, upload_sample
 from batch_inference.common.names import RunPaths
 from batch_inference.common.s3_uri import split_s3_uri
 from batch_inference.config.pipeline import Pipeline, load_pipeline
@@ -209,7 +209,7 @@ def run_cell(cell: Cell, wheel: Path, state: Path) -> Result:
         with result.measure("database"):
             migration = start_migration(environment, python=str(python))
             client = create_s3_client(endpoint)
-            create_buckets(client, pipeline)
+            create_buckets_and_role(client, pipeline)
             upload_sample(client, pipeline, STATE_DIR / "sample", with_data=True)
             wait_for_migration(migration, environment)
         with result.measure("sample"):

@@ -33,7 +33,7 @@ from batch_inference.cli.laptop.environment import (
     wait_for_migration,
 )
 from batch_inference.cli.laptop.progress import RunFollower
-from batch_inference.cli.laptop.sample import create_buckets, upload_files, upload_sample
+from batch_inference.cli.laptop.sample import create_buckets_and_role, upload_files, upload_sample
 from batch_inference.cli.project import Project, find_project
 from batch_inference.common.errors import BatchInferenceError
 from batch_inference.common.names import RunPaths
@@ -238,7 +238,7 @@ def score_input(
             environment = build_airflow_environment(state / "airflow", endpoint, root=project.root)
             migration = start_migration(environment)
             client = create_s3_client(endpoint)
-            create_buckets(client, pipeline)
+            create_buckets_and_role(client, pipeline)
             sample = project.state_folder / "sample"
             upload_sample(client, pipeline, sample, with_data=source is None, python=local_aws_python)
             bucket = split_s3_uri(pipeline.work)[0]

@@ -5,6 +5,7 @@ BatchInferenceError
 ├── PlaceholderError      a URI holds an unknown placeholder
 ├── ParamsError           the params of one run are wrong: unknown keys, values outside limits
 ├── PlanError             no plan is possible, or none within the limits; nothing was spent
+│   ├── SetupError        AWS lacks what the run's jobs need, or several things are wrong at once
 │   ├── ModelError        SageMaker has no such model, or no version of it that may be used
 │   ├── PoolError         the Airflow pool that limits the jobs is missing, or does not limit them
 │   └── EmptyInputError   the input holds no object and the pipeline says `on_empty: fail`
@@ -65,6 +66,17 @@ class ParamsError(BatchInferenceError):
 
 class PlanError(BatchInferenceError):
     """No plan can be made for this input within the pipeline's limits."""
+
+
+class SetupError(PlanError):
+    """AWS lacks what the jobs of a run need, or several things are wrong. Attribute `problems`: one sentence each."""
+
+    def __init__(self, problems: tuple[str, ...]) -> None:
+        super().__init__(problems)
+        self.problems = tuple(problems)
+
+    def __str__(self) -> str:
+        return "\n".join(self.problems)
 
 
 class EmptyInputError(PlanError):

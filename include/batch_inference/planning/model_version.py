@@ -27,7 +27,7 @@ class ModelPlan(FrozenModel):
 
     It is created from `package` (an ARN; `group` and `version` where it belongs to a model package group), or from the
     pipeline's own containers. `containers` is their number (0: not known), `key` identifies the model in history and
-    tags.
+    tags; `model_data` are the S3 URIs of the archives that its containers load.
     """
 
     key: str
@@ -36,6 +36,7 @@ class ModelPlan(FrozenModel):
     package: str | None = None
     group: str | None = None
     version: int | None = None
+    model_data: tuple[str, ...] = ()
 
     def describe(self) -> str:
         """The plan's sentence about the model."""
@@ -68,14 +69,21 @@ def plan_model_without_lookup(pipeline: Pipeline) -> ModelPlan:
         return ModelPlan(key=group, group=group)
     parts = [f"{container.image} {container.model_data}" for container in section.containers]
     digest = hashlib.sha256(chr(10).join(parts).encode()).hexdigest()[:12]
-    return ModelPlan(key=f"containers-{digest}", containers=len(section.containers))
+    archives = tuple(container.model_data for container in section.containers if container.model_data)
+    return ModelPlan(key=f"containers-{digest}", containers=len(section.containers), model_data=archives)
 
 
 def plan_existing_model(description: Mapping[str, Any]) -> ModelPlan:
     """The model in a response of DescribeModel."""
     containers = description.get("Containers") or [description.get("PrimaryContainer")]
     name = description["ModelName"]
-    return ModelPlan(key=name, name=name, containers=len(containers))
+    return ModelPlan(key=name, name=name, containers=len(containers), model_data=_list_archives(containers))
+
+
+def _list_archives(containers: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
+    """The archives of ContainerDefinitions; a container of several models has a prefix in place of one."""
+    loading = (each for each in containers if each.get("Mode") != "MultiModel")
+    return tuple(each["ModelDataUrl"] for each in loading if each.get("ModelDataUrl"))
 
 
 def plan_packaged_model(description: Mapping[str, Any]) -> ModelPlan:
@@ -110,6 +118,7 @@ def plan_packaged_model(description: Mapping[str, Any]) -> ModelPlan:
         package=arn,
         group=None if version is None else description["ModelPackageGroupName"],
         version=version,
+        model_data=_list_archives(containers),
     )
 
 

@@ -130,7 +130,7 @@ def build_policies(
         targets=[ensure_trailing_slash(_uri_pattern(uri)) for uri in (pipeline.output.uri, *outputs)],
     )
     return {
-        "airflow": _build_document(build.build_airflow_statements()),
+        "airflow": _build_document(build.build_airflow_statements(model_data)),
         "sagemaker": _build_document(build.build_sagemaker_statements(found, model_data)),
         "sagemaker_trust": _build_trust_policy(account),
         "janitor": _build_document(build.build_janitor_statements()),
@@ -209,12 +209,18 @@ class _PolicyBuilder:
             for name in names
         ]
 
-    def build_airflow_statements(self) -> Iterator[Statement]:
-        """Airflow's role."""
+    def build_airflow_statements(self, model_data: Iterable[str]) -> Iterator[Statement]:
+        """Airflow's role; `model_data` are prefixes of a model package's archives.
+
+        `LookAtInput`, `LookAtModel` and `LookAtRole` are for the checks of `plan`, which says what it may not look at.
+        """
         pipeline, requests = self.pipeline, self.requests
         published = [f"{target}{name}" for target in self.targets for name in _PUBLISHED_NAMES]
         parts = [f"{target}part-*" for target in self.targets]
-        yield from self._list([*self.sources, f"{self.runs}*", *(f"{target}*" for target in self.targets)])
+        wheels = pipeline.preprocess.wheels if pipeline.preprocess else None
+        looked_for = [] if wheels is None else [_escape_uri(wheels)]
+        targets = (f"{target}*" for target in self.targets)
+        yield from self._list([*self.sources, f"{self.runs}*", *targets, *looked_for])
         yield self._allow_s3("RunAndOutput", _READ_AND_WRITE, [f"{self.runs}*", *published])
         if pipeline.preprocess is None:
             # The plan probes the input, `cut_input` copies its byte ranges, and `join` reads its records.
@@ -223,6 +229,7 @@ class _PolicyBuilder:
             # If the input is the output of another pipeline, its manifest names the objects.
             manifests = [f"{source}*{MANIFEST_NAME}" for source in self.sources]
             yield self._allow_s3("FollowManifests", ["GetObject"], manifests)
+            yield self._allow_s3("LookAtInput", ["GetObject"], [f"{source}*" for source in self.sources])
         if pipeline.goals.calibrate == "canary":
             # The canary's shard is moved out of the others' prefix.
             yield self._allow_s3("SetAside", ["DeleteObject"], [f"{self.runs}*/features/*"])
@@ -244,10 +251,11 @@ class _PolicyBuilder:
             yield _allow("Registry", "sagemaker", [*listing, "DescribeModelPackage"], [self._package_arn()])
         yield _FIND_WHAT_IS_LEFT
         yield _allow("Quotas", "servicequotas", ["ListServiceQuotas"], ["*"])
-        if pipeline.model.containers:
-            # A manual run may ask to skip if nothing has changed.
-            archives = map(_escape_uri, requests.find_values("ModelDataUrl"))
-            yield self._allow_s3("CompareModel", ["GetObject"], archives)
+        archives = [*map(_escape_uri, requests.find_values("ModelDataUrl"))]
+        archives += [f"{_escape_uri(prefix)}*" for prefix in model_data]
+        if archives:
+            # Also for a manual run that skips if nothing has changed.
+            yield self._allow_s3("LookAtModel", ["GetObject"], archives)
         if pinned := find_pinned_statistics(pipeline.gates):
             yield self._allow_s3("Compare", ["GetObject"], map(_escape_uri, pinned))
         if (table := pipeline.output.glue_table) is not None:
@@ -258,6 +266,7 @@ class _PolicyBuilder:
         roles = requests.find_values("RoleArn", "ExecutionRoleArn")
         to_sagemaker = {"StringEquals": {"iam:PassedToService": SAGEMAKER_SERVICE}}
         yield _allow("PassRole", "iam", ["PassRole"], roles, to_sagemaker)
+        yield _allow("LookAtRole", "iam", ["GetRole"], roles)
         yield _allow("FindLogs", "logs", ["DescribeLogStreams"], self.log_group_arns)
         yield _allow("ReadLogs", "logs", ["GetLogEvents"], self.log_stream_arns)
         yield from self._kms_statements()

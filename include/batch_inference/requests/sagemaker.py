@@ -285,10 +285,23 @@ def list_manifest_uris(manifest: Sequence[dict[str, str] | str]) -> list[str]:
 
 
 def build_preprocess_config(pipeline: Pipeline, plan: Plan) -> dict[str, Any]:
-    """preprocess.json, which the preprocessing job reads; optional sections that the pipeline lacks are omitted."""
+    """preprocess.json, which the preprocessing job reads."""
     planned = plan.preprocess
     if planned is None:
         raise LookupError(f"the plan of {plan.pipeline} has no preprocessing")
+    return {
+        "version": 1,
+        "pipeline": pipeline.name,
+        "input_uri": get_folder_uri(plan.input.uri),
+        "distribution": planned.distribution,
+        **build_record_settings(pipeline),
+        "shard_bytes": planned.shard_bytes,
+        "nonce": plan.nonce,
+    }
+
+
+def build_record_settings(pipeline: Pipeline) -> dict[str, Any]:
+    """The part of preprocess.json that no plan changes; optional sections that the pipeline lacks are omitted."""
     cleaning = {
         "imputations": build_job_imputations(pipeline.impute, pipeline.column_types, pipeline.baseline),
         "function": pipeline.function
@@ -296,10 +309,6 @@ def build_preprocess_config(pipeline: Pipeline, plan: Plan) -> dict[str, Any]:
         "sensitive_columns": _build_sensitive_columns(pipeline),
     }
     return {
-        "version": 1,
-        "pipeline": pipeline.name,
-        "input_uri": get_folder_uri(plan.input.uri),
-        "distribution": planned.distribution,
         "input": pipeline.input.model_dump(
             mode="json",
             include={"format", "header", "delimiter", "escape", "encoding", "compression", "columns"},
@@ -307,8 +316,6 @@ def build_preprocess_config(pipeline: Pipeline, plan: Plan) -> dict[str, Any]:
         "rules": build_job_rules(pipeline.rules, pipeline.column_names, pipeline.baseline),
         **{name: section for name, section in cleaning.items() if section},
         "feature_columns": list(pipeline.feature_columns),
-        "shard_bytes": planned.shard_bytes,
-        "nonce": plan.nonce,
     }
 
 

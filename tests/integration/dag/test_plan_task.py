@@ -76,8 +76,18 @@ def test_the_plan_knows_the_region_of_the_pipeline_or_else_of_its_connection(
     storage: Storage, planning: Planning, region: str | None
 ) -> None:
     """The connection's is us-east-1, whose prices the table has."""
-    storage.write("s3://bucket/in/a.csv", "1,2,3\n" * 100)
-    made = planning({"region": region})
+    bucket = "bucket"
+    if region is not None:
+        bucket = f"bucket-{region}"
+        place = {"LocationConstraint": region}
+        storage.client.create_bucket(Bucket=bucket, CreateBucketConfiguration=place)
+    storage.write(f"s3://{bucket}/in/a.csv", "1,2,3\n" * 100)
+    uris = {
+        "work": f"s3://{bucket}/work",
+        "input.uri": f"s3://{bucket}/in/",
+        "output.uri": f"s3://{bucket}/out/",
+    }
+    made = planning({"region": region, **uris})
     assert made["region"] == (region or "us-east-1")
     assert any("use the prices of us-east-1" in entry["text"] for entry in made["log"]) is (
         region is not None
@@ -90,7 +100,8 @@ def test_of_a_folder_that_spark_wrote_one_object_is_scored_and_four_are_said_to_
 ) -> None:
     """What the job is given, what is verified afterwards and what is said agree."""
     put(storage, FAULTS / "spark-folder", "s3://bucket/spark/")
-    changes = {**changes, "input.uri": "s3://bucket/spark/"}
+    columns = [{"name": "id"}, {"name": "age"}]
+    changes = {**changes, "input.uri": "s3://bucket/spark/", "input.columns": columns}
     made = planning(changes, dry_run=False)
     assert made["input"]["objects"] == 1
     assert made["input"]["excluded"]["control_files"] == 4

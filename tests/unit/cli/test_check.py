@@ -30,7 +30,7 @@ def test_the_others_get_their_buckets_and_what_is_wrong_is_said(
 ) -> None:
     """As in `make up` and in docker compose's embedded AWS."""
     prepared: list[str] = []
-    monkeypatch.setattr(sample, "create_buckets", lambda _, pipeline: prepared.append(pipeline.name))
+    monkeypatch.setattr(sample, "create_buckets_and_role", lambda _, pipeline: prepared.append(pipeline.name))
     monkeypatch.setattr(sample, "upload_sample", lambda *_, **__: None)
     client: Any = object()
     sample.prepare_buckets(client, folder / "sample", folder)

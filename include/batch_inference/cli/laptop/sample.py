@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from batch_inference.cli.laptop.environment import LaptopError, build_path_environment
+from batch_inference.cli.laptop.environment import LaptopError, build_path_environment, create_client
 from batch_inference.common.errors import PipelineError
 from batch_inference.common.s3_uri import split_s3_uri
 from batch_inference.config.pipeline import Pipeline
 from batch_inference.config.pipeline_files import read_pipelines
+from batch_inference.requests.iam import POLICY_VERSION, SAGEMAKER_SERVICE, build_role_request
 
 SAMPLE_ROWS, SAMPLE_SEED = 200_000, 20
 #: The pipeline of the sample; other pipelines have models of their own.
@@ -50,11 +52,18 @@ def make_sample(
         finished.touch()
 
 
-def create_buckets(client: Any, pipeline: Pipeline) -> None:
-    """Create the buckets of the pipeline's URIs; on AWS they exist."""
+def create_buckets_and_role(client: Any, pipeline: Pipeline) -> None:
+    """Create the buckets of the pipeline's URIs and the role of its jobs where `client` has S3; on AWS they exist."""
     uris = (pipeline.work, pipeline.input.uri, pipeline.output.uri)
     for bucket in sorted({split_s3_uri(uri)[0] for uri in uris}):
         client.create_bucket(Bucket=bucket)
+    trust = {"Effect": "Allow", "Principal": {"Service": SAGEMAKER_SERVICE}, "Action": ["sts:AssumeRole"]}
+    request = build_role_request(pipeline, {"Version": POLICY_VERSION, "Statement": [trust]})
+    # The boundary's policy is not there.
+    request.pop("PermissionsBoundary", None)
+    iam = create_client("iam", client.meta.endpoint_url)
+    with suppress(iam.exceptions.EntityAlreadyExistsException):
+        iam.create_role(**request)
 
 
 def upload_files(client: Any, source: Path, uri_prefix: str) -> None:
@@ -89,5 +98,5 @@ def prepare_buckets(
         if isinstance(pipeline, PipelineError):
             print(f"pipeline skipped: {pipeline}", file=sys.stderr, flush=True)
             continue
-        create_buckets(client, pipeline)
+        create_buckets_and_role(client, pipeline)
         upload_sample(client, pipeline, sample_dir, python=python)

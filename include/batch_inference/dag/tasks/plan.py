@@ -8,6 +8,7 @@ import logging
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -19,6 +20,8 @@ from batch_inference.aws.account_quotas import read_quotas
 from batch_inference.aws.instance_types import check_instance_types
 from batch_inference.aws.model_registry import resolve_model
 from batch_inference.aws.s3 import Storage, is_not_found
+from batch_inference.aws.setup_checks import check_buckets, check_resources, raise_for_problems
+from batch_inference.common.error_collector import ErrorCollector
 from batch_inference.common.errors import HandoffError, PlanError
 from batch_inference.common.names import RunPaths, generate_nonce
 from batch_inference.common.object_names import MAX_KEY_BYTES
@@ -39,12 +42,14 @@ from batch_inference.dag.pools import check_pool
 from batch_inference.dag.task_docs import TASK_DOCS
 from batch_inference.dag.task_functions import SkipDownstream
 from batch_inference.dag.templates import build_run_tags
-from batch_inference.input_pieces.range_probe import probe_objects
+from batch_inference.input_pieces.range_probe import ObjectChoice, probe_objects
 from batch_inference.planning.clusters.cluster_choice import PlanningContext
 from batch_inference.planning.inputs.input_listing import S3Object, tee_to_listing, tee_to_manifest
 from batch_inference.planning.inputs.input_probe import ProbeResult
 from batch_inference.planning.inputs.input_selection import InputSelection, ListAgainError
+from batch_inference.planning.model_version import ModelPlan, plan_model_without_lookup
 from batch_inference.planning.plan import Plan
+from batch_inference.planning.plan_log import PlanLogEntry
 from batch_inference.planning.planner import RunInfo, make_plan
 from batch_inference.publishing.claims import DocumentClaim, check_task_active
 from batch_inference.publishing.earlier_runs import check_pinned_statistics, read_held_plan
@@ -52,7 +57,7 @@ from batch_inference.publishing.fingerprints import compute_fingerprint, find_un
 from batch_inference.publishing.measured_rates import read_rate_history
 from batch_inference.publishing.output import read_published
 from batch_inference.requests.lint import check_requests
-from batch_inference.requests.sagemaker import build_planned_requests, build_preprocess_config
+from batch_inference.requests.sagemaker import Request, build_planned_requests, build_preprocess_config
 from batch_inference.run import task_ids
 
 log = logging.getLogger(__name__)
@@ -75,6 +80,7 @@ def plan_run(
         ParamsError: unknown keys in the run's conf, or values that cannot be used.
         PoolError: the pipeline's pool is missing, or would limit nothing.
         ModelError: SageMaker has no such model, or no approved version of it.
+        SetupError: AWS lacks what the jobs need, or several things are wrong at once.
         OutputConflictError: the manifest at the run's output is not this pipeline's.
         OvertakenError: another process of this task has planned this run since.
         RequestLintError: SageMaker would refuse, or misread, a request of this plan.
@@ -91,51 +97,19 @@ def plan_run(
     run_params = keep_overrides(read_params(params), config)
     if run_params.publish_run is not None:
         return release_held_run(config, run_params.publish_run)
-    data_time, run_id = get_data_time(dag_run), str(dag_run.run_id)
-    fill = partial(fill_placeholders, data_time=data_time, run_id=run_id)
-    input_uri = fill(run_params.input_uri or config.input.uri)
-    output_uri = ensure_trailing_slash(fill(run_params.output_uri or config.output.uri))
     if ti.try_number > 1:
         clean_up_earlier_plan(config, ti.dag_id, dag_run.run_id)
     check_pool(config)
     storage = Storage(config.aws_conn_id, config.region)
-    read_published(storage, output_uri, config.name)
-    paths = RunPaths.from_run_id(work=config.work, pipeline=config.name, run_id=run_id)
+    run = build_run_info(config, run_params, get_data_time(dag_run), str(dag_run.run_id), storage.region)
+    paths = RunPaths.from_run_id(work=config.work, pipeline=config.name, run_id=run.run_id)
+    setup = look_at_setup(storage, config, run_params, run)
     claim = DocumentClaim(ti, storage, paths.plan)
-    run_info = RunInfo(
-        run_id=run_id,
-        nonce=generate_nonce(),
-        data_time=data_time,
-        input_uri=input_uri,
-        output_uri=output_uri,
-        region=storage.region,
-    )
-    context = PlanningContext(
-        model=resolve_model(config, run_params),
-        quotas=read_quotas(config, run_params),
-        history=read_rate_history(storage, config),
-        now=datetime.now(UTC),
-        # With on_over_budget: approve, the DAG has a task that asks.
-        can_request_approval=config.goals.on_over_budget == "approve",
-    )
     with tempfile.TemporaryDirectory(prefix="plan-") as folder:
         manifest, listing = Path(folder) / "input.manifest", Path(folder) / "input.listing"
-        selection = InputSelection(
-            input_uri,
-            partial(read_control_file, storage),
-            # Without preprocessing, the transform names its outputs like the objects.
-            max_name_bytes=MAX_KEY_BYTES if config.preprocess else paths.compute_max_object_name_bytes(),
+        run_plan, requests = prepare_run(
+            storage, config, run_params, run, setup, dag_id=ti.dag_id, manifest=manifest, listing=listing
         )
-        run_plan, looked_at = list_and_plan(
-            storage, config, selection, manifest, listing,
-            partial(make_plan, config, run_params, run=run_info, context=context, selection=selection),
-        )  # fmt: skip
-        tags = build_run_tags(ti.dag_id, run_id, run_plan.model.key)
-        requests = build_planned_requests(config, run_plan, tags=tags)
-        check_requests(config, run_plan, requests, looked_at)
-        check_instance_types(run_plan)
-        if not run_plan.empty:
-            check_pinned_statistics(storage, config)
         code = read_code(config, get_pipelines_folder(pipeline))
         run_plan = run_plan.model_copy(update={"code_digest": digest_code(code)})
         run_plan = compare_with_published(storage, config, run_params, run_plan)
@@ -153,7 +127,7 @@ def plan_run(
             return SkipDownstream(
                 run_plan.to_xcom(),
                 f"input, model and pipeline are those of {run_plan.unchanged_since}, and what it published at "
-                f"{output_uri} is there",
+                f"{run.output_uri} is there",
             )
         storage.upload(listing, paths.input_listing)
         if run_plan.layout is None:
@@ -165,6 +139,104 @@ def plan_run(
     return run_plan.to_xcom()
 
 
+def build_run_info(
+    config: Pipeline, run_params: RunParams, data_time: datetime, run_id: str, region: str
+) -> RunInfo:
+    """The run, with the placeholders of its URIs filled."""
+    fill = partial(fill_placeholders, data_time=data_time, run_id=run_id)
+    return RunInfo(
+        run_id=run_id,
+        nonce=generate_nonce(),
+        data_time=data_time,
+        input_uri=fill(run_params.input_uri or config.input.uri),
+        output_uri=ensure_trailing_slash(fill(run_params.output_uri or config.output.uri)),
+        region=region,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """What was found in AWS before planning: the model, sentences for the plan, and errors that are raised later."""
+
+    model: ModelPlan
+    sentences: tuple[str, ...]
+    errors: ErrorCollector
+
+
+def look_at_setup(storage: Storage, config: Pipeline, run_params: RunParams, run: RunInfo) -> Setup:
+    """Look for the buckets, the model, its archives, the role and the wheels.
+
+    Raises:
+        SetupError: a bucket cannot be used, so that nothing can be planned.
+    """
+    errors, model = ErrorCollector(), plan_model_without_lookup(config)
+    uris = {"input.uri": run.input_uri, "output.uri": run.output_uri, "work": config.work}
+    buckets = check_buckets(storage, uris)
+    with errors.collect():
+        model = resolve_model(config, run_params)
+    findings = [*buckets, *check_resources(storage, config, model)]
+    with errors.collect():
+        raise_for_problems(findings)
+    if any(each.is_problem for each in buckets):
+        errors.raise_all()
+    return Setup(model, tuple(each.text for each in findings if not each.is_problem), errors)
+
+
+def prepare_run(
+    storage: Storage,
+    config: Pipeline,
+    run_params: RunParams,
+    run: RunInfo,
+    setup: Setup,
+    *,
+    dag_id: str,
+    manifest: Path,
+    listing: Path,
+) -> tuple[Plan, dict[str, Request]]:
+    """Plan a run and check its input and requests: the plan, and the requests by stage. Nothing is written to S3.
+
+    `manifest` and `listing` are the local files that get the objects of the input.
+
+    Raises: as `plan_run`; SetupError with all problems where there are several.
+    """
+    errors = setup.errors
+    with errors.collect():
+        read_published(storage, run.output_uri, config.name)
+    context = PlanningContext(
+        model=setup.model,
+        quotas=read_quotas(config, run_params),
+        history=read_rate_history(storage, config),
+        now=datetime.now(UTC),
+        # With on_over_budget: approve, the DAG has a task that asks.
+        can_request_approval=config.goals.on_over_budget == "approve",
+    )
+    paths = RunPaths.from_run_id(work=config.work, pipeline=config.name, run_id=run.run_id)
+    selection = InputSelection(
+        run.input_uri,
+        partial(read_control_file, storage),
+        # Without preprocessing, the transform names its outputs like the objects.
+        max_name_bytes=MAX_KEY_BYTES if config.preprocess else paths.compute_max_object_name_bytes(),
+    )
+    run_plan, looked_at = list_and_plan(
+        storage, config, selection, manifest, listing,
+        partial(make_plan, config, run_params, run=run, context=context, selection=selection), errors,
+    )  # fmt: skip
+    requests = build_planned_requests(
+        config, run_plan, tags=build_run_tags(dag_id, run.run_id, run_plan.model.key)
+    )
+    with errors.collect():
+        check_requests(config, run_plan, requests, looked_at)
+    with errors.collect():
+        check_instance_types(run_plan)
+    with errors.collect():
+        if not run_plan.empty:
+            check_pinned_statistics(storage, config)
+    errors.raise_all()
+    sentences = (*setup.sentences, *looked_at.sentences)
+    seen = tuple(PlanLogEntry(text=sentence) for sentence in sentences)
+    return run_plan.model_copy(update={"log": (*run_plan.log, *seen)}), requests
+
+
 def list_and_plan(
     storage: Storage,
     config: Pipeline,
@@ -172,25 +244,34 @@ def list_and_plan(
     manifest: Path,
     listing: Path,
     plan_objects: Callable[[Iterable[S3Object]], Plan],
-) -> tuple[Plan, ProbeResult | None]:
-    """List the input into two files and plan from the listing: the plan, and the samples.
+    errors: ErrorCollector,
+) -> tuple[Plan, ProbeResult]:
+    """List the input into two files and plan from the listing: the plan, and what samples of the input show.
 
-    The objects are kept in memory only without preprocessing, where they are sampled.
+    `errors` get what is wrong with the input; they are raised where there is no plan.
     """
     while True:
-        listed: Iterable[S3Object] = selection.select(storage.list_objects(selection.uri))
+        choice = ObjectChoice(keeps_all=config.preprocess is None)
+        listed: Iterable[S3Object] = choice.watch(selection.select(storage.list_objects(selection.uri)))
+        run_plan, looked_at = None, ProbeResult()
         try:
-            objects: list[S3Object] = []
-            looked_at: ProbeResult | None = None
-            if config.preprocess is None:
-                objects = list(listed)
-                looked_at = probe_objects(storage, config, selection.uri, objects)
-            with manifest.open("w", encoding="utf-8") as names, listing.open("w", encoding="utf-8") as file:
+            with (
+                errors.collect(),
+                manifest.open("w", encoding="utf-8") as names,
+                listing.open("w", encoding="utf-8") as file,
+            ):
                 # The listing is streamed; only these files keep it.
-                recorded = tee_to_manifest(selection.uri, objects or listed, names)
-                return plan_objects(tee_to_listing(recorded, file)), looked_at
+                recorded = tee_to_manifest(selection.uri, listed, names)
+                run_plan = plan_objects(tee_to_listing(recorded, file))
         except ListAgainError as error:
             log.info("listing the input again: %s", error)
+            continue
+        with errors.collect():
+            looked_at = probe_objects(storage, config, selection.uri, choice.objects)
+        if run_plan is None:
+            errors.raise_all()
+            raise RuntimeError("planning ended without a plan and without an error")
+        return run_plan, looked_at
 
 
 def read_control_file(storage: Storage, uri: str) -> bytes | None:

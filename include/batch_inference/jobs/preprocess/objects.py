@@ -41,6 +41,7 @@ _UNEXPECTED_FORMATS = {
 RECORD_BITS = 39
 _COMPRESSIONS = {"gzip": GZIP, "zstd": ZSTD}
 _SAMPLE_BYTES = 1 << 20
+_CHUNK_BYTES = 1 << 12  # of text that is decompressed at a time: an incomplete last one is lost
 _CUT_WINDOW_BYTES = 1 << 16
 _LINE_END = re.compile(rb"\n")
 _CUTTABLE_ENCODINGS = frozenset(
@@ -129,8 +130,15 @@ class Text:
 
     def __init__(self, part: ObjectPart, input_config: InputConfig) -> None:
         """Raises InputError if the object is of another format, encoding or compression than configured."""
-        uri = part.object.uri
         stored: IO[bytes] = part.object.path.open("rb")
+        try:
+            self._open(stored, part, input_config)
+        except BaseException:
+            stored.close()
+            raise
+
+    def _open(self, stored: IO[bytes], part: ObjectPart, input_config: InputConfig) -> None:
+        uri = part.object.uri
         compression = _detect_compression(stored, uri, input_config.compression)
         if compression:
             stored = _decompress(stored, compression)
@@ -266,12 +274,17 @@ def _decompress(stored: IO[bytes], compression: str) -> IO[bytes]:
 def _estimate_expansion_ratio(stored: IO[bytes], compression: str) -> float:
     """Estimate the ratio of decompressed to stored bytes from the beginning of the object."""
     sample = stored.read(_SAMPLE_BYTES)
-    text_bytes, stream = 0, _decompress(io.BytesIO(sample), compression)
+    return len(decompress_start(sample, compression)) / len(sample)
+
+
+def decompress_start(sample: bytes, compression: str) -> bytes:
+    """Decompress the first bytes of an object, "gzip" or "zstd", as far as these can be decompressed."""
+    chunks, stream = [], _decompress(io.BytesIO(sample), compression)
     # The sample of a longer object ends amid a block; a broken object is reported when it is read.
     with suppress(EOFError, OSError, zlib.error):
-        while chunk := stream.read(_SAMPLE_BYTES):
-            text_bytes += len(chunk)
-    return text_bytes / len(sample)
+        while chunk := stream.read(_CHUNK_BYTES):
+            chunks.append(chunk)
+    return b"".join(chunks)
 
 
 class _LineLengthGuard(io.RawIOBase):

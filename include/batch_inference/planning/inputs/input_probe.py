@@ -9,7 +9,6 @@ differs from the number of records that the join reads, and nothing is published
 from __future__ import annotations
 
 import csv
-import zlib
 from dataclasses import dataclass
 
 from batch_inference.common.formatting import format_count
@@ -31,11 +30,12 @@ class Window:
 @dataclass(frozen=True, slots=True)
 class ProbeResult:
     """What windows show: whether objects begin with a header line, the longest line in bytes (0: none seen), and the
-    field names in records of JSON Lines."""
+    field names in records of JSON Lines. `sentences` tell people what was seen, and what could not be looked at."""
 
     has_header: bool = False
     largest_record_bytes: int = 0
     field_names: frozenset[str] = frozenset()
+    sentences: tuple[str, ...] = ()
 
     def merge(self, other: ProbeResult) -> ProbeResult:
         """The findings of both."""
@@ -55,11 +55,6 @@ class ProbeResult:
             f"{', '.join(sorted(self.field_names))}; correct input.columns, or add a preprocess section, in which "
             "columns may be optional"
         )
-
-
-def decompress_gzip_start(data: bytes) -> bytes:
-    """The text in the first bytes of a gzip object, as far as these can be decompressed."""
-    return zlib.decompressobj(wbits=31).decompress(data)
 
 
 def split_whole_lines(window: Window) -> list[bytes]:

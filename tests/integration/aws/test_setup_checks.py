@@ -1,0 +1,85 @@
+"""What Airflow's role may not look at is a sentence of the plan, and never ends a run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError, EndpointConnectionError
+
+from batch_inference.aws import setup_checks
+from batch_inference.planning.model_version import ModelPlan, plan_existing_model
+from tests.unit.builders import pipeline
+
+MODEL = ModelPlan(key="m", containers=1, model_data=("s3://models/a.tar.gz",))
+WITH_WHEELS = pipeline({"preprocess.wheels": "s3://data/wheels/"})
+
+
+def fail(error: Exception) -> Callable[..., Any]:
+    """A call of AWS that fails."""
+
+    def call(*_: Any, **__: Any) -> Any:
+        raise error
+
+    return call
+
+
+def deny(status: int = 403, **headers: str) -> ClientError:
+    """AWS's answer to who may not."""
+    metadata = {"HTTPStatusCode": status, "HTTPHeaders": headers}
+    error = {"Code": "AccessDenied", "Message": "no"}
+    return ClientError({"Error": error, "ResponseMetadata": metadata}, "Look")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("error", [deny(), EndpointConnectionError(endpoint_url="https://iam")])
+def test_what_may_not_be_looked_at_is_a_sentence(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the permission that is missing; IAM cannot be reached from a private network either."""
+    monkeypatch.setattr(setup_checks, "get_client", lambda _: SimpleNamespace(get_role=fail(error)))
+    storage: Any = SimpleNamespace(head=fail(deny()), list_uris=fail(deny()))
+    found = setup_checks.check_resources(storage, WITH_WHEELS, MODEL)
+    assert not any(each.is_problem for each in found)
+    wanted = (
+        "s3:GetObject on s3://models/a.tar.gz",
+        "s3:ListBucket for s3://data/wheels/",
+        "iam:GetRole on it",
+    )
+    for each, permission in zip(found, wanted, strict=True):
+        assert f"allow {permission} to Airflow's role" in each.text
+
+
+def test_a_bucket_that_may_not_be_listed_still_tells_its_region() -> None:
+    """Policies that allow to list some prefixes refuse HeadBucket."""
+
+    def look(region: str) -> list[str]:
+        head = fail(deny(**{"x-amz-bucket-region": region}))
+        storage: Any = SimpleNamespace(region="us-east-1", client=SimpleNamespace(head_bucket=head))
+        return [each.text for each in setup_checks.check_buckets(storage, {"work": "s3://bucket/work"})]
+
+    assert look("us-east-1") == []
+    assert "found the bucket bucket in eu-west-1, and the jobs run in us-east-1" in look("eu-west-1")[0]
+
+
+@pytest.mark.parametrize("principal", ["*", {"Service": ["ec2.amazonaws.com", "sagemaker.amazonaws.com"]}])
+def test_trust_is_read_as_iam_writes_it(principal: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One item without its list, and in any case of letters."""
+    trust = {"Statement": {"Effect": "Allow", "Principal": principal, "Action": "STS:assumerole"}}
+    role = {"Arn": WITH_WHEELS.role, "AssumeRolePolicyDocument": trust}
+    client = SimpleNamespace(get_role=lambda **_: {"Role": role})
+    monkeypatch.setattr(setup_checks, "get_client", lambda _: client)
+    storage: Any = SimpleNamespace(head=lambda _: {}, list_uris=lambda _: ["s3://data/wheels/a.whl"])
+    assert setup_checks.check_resources(storage, WITH_WHEELS, MODEL) == []
+    trust["Statement"]["Effect"] = "Deny"
+    assert len(setup_checks.check_resources(storage, WITH_WHEELS, MODEL)) == 1
+
+
+def test_of_an_existing_model_the_archives_are_known_and_a_prefix_of_many_models_is_none() -> None:
+    containers = [
+        {"ModelDataUrl": "s3://m/a.tar.gz"},
+        {"Image": "i"},
+        {"Mode": "MultiModel", "ModelDataUrl": "s3://m/"},
+    ]
+    assert plan_existing_model({"ModelName": "m", "Containers": containers}).model_data == (
+        "s3://m/a.tar.gz",
+    )
