@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+from importlib.metadata import version
 from typing import Any
-
-from batch_inference import __version__
 
 PACKAGE_NAME = "airflow-sagemaker-batch-inference"
 
@@ -15,5 +14,5 @@ def get_provider_info() -> dict[str, Any]:
         "package-name": PACKAGE_NAME,
         "name": "SageMaker batch inference",
         "description": "Pipelines of SageMaker batch inference, as YAML files.",
-        "versions": [__version__],
+        "versions": [version(PACKAGE_NAME)],
     }
