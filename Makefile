@@ -31,8 +31,8 @@ $(INSTALLED): requirements-dev.txt
 install: $(INSTALLED) ## create .venv from the locked requirements
 
 .PHONY: run
-run: $(INSTALLED) ## score the sample once, end to end: make run [INPUT=my.csv] [OUTPUT=scored/] [CONF='{"transform_instance_count": 2}'] [PIPELINE=abalone]
-	@$(CLI) run "$(or $(PIPELINE),abalone)" --input "$$INPUT" --output "$$OUTPUT" --conf "$$CONF"
+run: $(INSTALLED) ## score the sample once, end to end: make run [INPUT=my.csv] [MODEL=model.joblib] [OUTPUT=scored/] [CONF='{"transform_instance_count": 2}'] [PIPELINE=abalone]
+	@$(CLI) run "$(or $(PIPELINE),abalone)" --input "$$INPUT" --output "$$OUTPUT" --conf "$$CONF" $(if $(MODEL),--model "$$MODEL")
 
 .PHONY: up
 up: $(INSTALLED) ## embedded AWS and Airflow with its UI on localhost, until Ctrl-C

@@ -22,6 +22,8 @@ COMMANDS = {
     "init": "lay out a repository of pipelines",
     "new": "write a pipeline file",
     "check": "check the pipeline files",
+    "model": "pack a model, upload it to where a pipeline reads it, or register it",
+    "upload": "upload a file or folder to S3, by default to where a pipeline reads its input",
     "run": "score one input on this machine: Airflow and the embedded AWS, without an AWS account",
     "up": "the embedded AWS and Airflow with its UI on localhost, until Ctrl-C",
     "local-aws": "the embedded AWS alone, until Ctrl-C",

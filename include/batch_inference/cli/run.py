@@ -34,6 +34,8 @@ from batch_inference.cli.laptop.environment import (
 )
 from batch_inference.cli.laptop.progress import RunFollower
 from batch_inference.cli.laptop.sample import create_buckets_and_role, upload_files, upload_sample
+from batch_inference.cli.model import check_modules, find_container, upload_model
+from batch_inference.cli.model_archive import build_model_archive
 from batch_inference.cli.project import Project, find_project
 from batch_inference.common.errors import BatchInferenceError
 from batch_inference.common.names import RunPaths
@@ -227,10 +229,18 @@ def score_input(
     source: Path | None,
     output: Path | None,
     *,
+    model: Path | None = None,
     endpoint_url: str | None = None,
     local_aws_python: str = sys.executable,
 ) -> int:
-    """Run the DAG on the embedded AWS and download the result; the exit status."""
+    """Run the DAG on the embedded AWS and download the result; the exit status.
+
+    `model` is the model's archive, folder or file, which takes the place of the one in S3.
+    """
+    if model is not None:
+        container = find_container(pipeline)
+        check_modules(container, local_aws_python)
+        build_model_archive(model, container)  # what is missing is said before anything starts
     state = project.state_folder / "run"
     with keep_files_private(project.state_folder) as outer_umask, hold_run_lock(state):
         started_at = time.monotonic()
@@ -242,6 +252,9 @@ def score_input(
             sample = project.state_folder / "sample"
             upload_sample(client, pipeline, sample, with_data=source is None, python=local_aws_python)
             bucket = split_s3_uri(pipeline.work)[0]
+            if model is not None:
+                client.create_bucket(Bucket=split_s3_uri(str(container.model_data))[0])
+                print(f"  {upload_model(client, model, container)}")
             if source is not None:
                 delete_objects(client, bucket, USER_INPUT_PREFIX)
                 conf = {"input_uri": f"s3://{bucket}/{get_input_prefix(source)}", **conf}
@@ -282,6 +295,12 @@ def get_input_prefix(source: Path) -> str:
 @click.option(
     "--output", "output_path", metavar="FOLDER", help="folder that the published files are copied to"
 )
+@click.option(
+    "--model",
+    metavar="PATH",
+    type=click.Path(path_type=Path),
+    help="model.tar.gz, a folder with its content, or a file of joblib or XGBoost; default: the model in S3",
+)
 @click.option("--conf", metavar="JSON", default="", help="params of the run, as in the trigger form")
 @click.option("--endpoint-url", metavar="URL", help="an embedded AWS that runs already; default: a new one")
 @click.option(
@@ -294,6 +313,7 @@ def command(
     pipeline_id: str | None,
     input_path: str | None,
     output_path: str | None,
+    model: Path | None,
     conf: str,
     endpoint_url: str | None,
     local_aws_python: str,
@@ -306,6 +326,7 @@ def command(
     \b
     batch-inference run abalone
     batch-inference run risk.churn --input customers.csv --output scored/
+    batch-inference run churn --input customers.csv --model model.joblib
     batch-inference run churn --conf '{"transform_instance_count": 2}'
     """
     project = find_project()
@@ -319,6 +340,7 @@ def command(
         params,
         source,
         output,
+        model=model,
         endpoint_url=endpoint_url,
         local_aws_python=local_aws_python,
     )

@@ -66,13 +66,15 @@ def create_buckets_and_role(client: Any, pipeline: Pipeline) -> None:
         iam.create_role(**request)
 
 
-def upload_files(client: Any, source: Path, uri_prefix: str) -> None:
-    """Upload a file, or the files of a folder, below `uri_prefix`."""
+def upload_files(client: Any, source: Path, uri_prefix: str) -> list[str]:
+    """Upload a file, or the files of a folder, below `uri_prefix`; their URIs."""
     bucket, key = split_s3_uri(uri_prefix)
     files = [source] if source.is_file() else sorted(path for path in source.rglob("*") if path.is_file())
     root = source.parent if source.is_file() else source
-    for path in files:
-        client.upload_file(str(path), bucket, f"{key}{path.relative_to(root).as_posix()}")
+    keys = [f"{key}{path.relative_to(root).as_posix()}" for path in files]
+    for path, each in zip(files, keys, strict=True):
+        client.upload_file(str(path), bucket, each)
+    return [f"s3://{bucket}/{each}" for each in keys]
 
 
 def upload_sample(

@@ -1,0 +1,181 @@
+"""`batch-inference model`: packs a model, uploads it to where a pipeline reads it, or registers it as a package."""
+
+from __future__ import annotations
+
+import subprocess
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+
+from batch_inference.cli.model_archive import MODULES, build_model_archive, get_image_kind
+from batch_inference.cli.project import find_project
+from batch_inference.cli.upload import create_client
+from batch_inference.common.formatting import format_bytes
+from batch_inference.common.s3_uri import split_s3_uri
+from batch_inference.config.images import build_image_uri
+from batch_inference.config.pipeline import Pipeline
+from batch_inference.config.sections.stages import ContainerDefinition
+
+
+def find_container(pipeline: Pipeline, number: int | None = None) -> ContainerDefinition:
+    """The container that reads a model's archive: the one of this number from 1, or the only one that reads one.
+
+    Raises click.UsageError where there is none, or several.
+    """
+    section = pipeline.model
+    found = [container for container in section.containers if container.model_data]
+    if (
+        number is not None
+        and 1 <= number <= len(section.containers)
+        and section.containers[number - 1].model_data
+    ):
+        return section.containers[number - 1]
+    if len(found) == 1 and number is None:
+        return found[0]
+    if not found:
+        raise click.UsageError(
+            f"{pipeline.name}: no container of its model has model_data, so it reads no archive of yours; write "
+            "model: { containers: [{ image: sklearn 1.2-1, model_data: s3://…/model.tar.gz }] } in the pipeline file"
+        )
+    raise click.UsageError(
+        f"{pipeline.name}: {len(found)} of its {len(section.containers)} containers read an archive; name one with "
+        "--container, from 1"
+    )
+
+
+def check_modules(container: ContainerDefinition, python: str) -> None:
+    """Refuse a model that the embedded AWS in the environment of `python` cannot serve.
+
+    Raises click.ClickException that says what to install.
+    """
+    kind = get_image_kind(container.image)
+    for module in MODULES.get(kind or "", ()):
+        if subprocess.run([python, "-c", f"import {module}"], capture_output=True, check=False).returncode:
+            what = "xgboost" if module == "xgboost" else "'airflow-sagemaker-batch-inference[local]'"
+            raise click.ClickException(
+                f"the image {container.image} is served on this machine with {module}, which {python} does not have: "
+                f"{python} -m pip install {what}"
+            )
+
+
+def upload_model(client: Any, source: Path, container: ContainerDefinition) -> str:
+    """Pack the model and upload it to where the container reads it; a sentence on what was done."""
+    archive, done = build_model_archive(source, container)
+    bucket, key = split_s3_uri(str(container.model_data))
+    client.put_object(Bucket=bucket, Key=key, Body=archive)
+    return f"{done}; uploaded {format_bytes(len(archive))} to {container.model_data}"
+
+
+def register_model(client: Any, group: str, container: ContainerDefinition, region: str, status: str) -> str:
+    """Create a version in a model package group, which is created where it is missing; the version's ARN."""
+    try:
+        client.describe_model_package_group(ModelPackageGroupName=group)
+    except client.exceptions.ClientError:  # a ValidationException: AWS has no error of its own for it
+        client.create_model_package_group(ModelPackageGroupName=group)
+    definition = {
+        "Image": build_image_uri(container.image, region),
+        "ModelDataUrl": container.model_data,
+        "Environment": container.environment,
+    }
+    answer = client.create_model_package(
+        ModelPackageGroupName=group,
+        ModelApprovalStatus=status,
+        InferenceSpecification={
+            "Containers": [definition],
+            "SupportedContentTypes": ["text/csv", "application/jsonlines"],
+            "SupportedResponseMIMETypes": ["text/csv", "application/jsonlines", "application/json"],
+        },
+    )
+    return str(answer["ModelPackageArn"])
+
+
+def list_versions(client: Any, group: str) -> list[str]:
+    """A line for each version of the group, the latest first."""
+    pages = client.get_paginator("list_model_packages").paginate(
+        ModelPackageGroupName=group, SortBy="CreationTime", SortOrder="Descending"
+    )
+    return [
+        f"{version['ModelPackageVersion']:>4}  {version['ModelApprovalStatus']:<22} "
+        f"{version['CreationTime']:%Y-%m-%d %H:%M}  {version['ModelPackageArn']}"
+        for page in pages
+        for version in page["ModelPackageSummaryList"]
+    ]
+
+
+@click.command()
+@click.argument("pipeline_id", metavar="PIPELINE")
+@click.argument("source", metavar="[MODEL]", required=False, type=click.Path(path_type=Path))
+@click.option(
+    "--container", "number", type=int, help="which container reads it, from 1; default: the only one"
+)
+@click.option("--group", metavar="NAME", help="register it as a version of this model package group")
+@click.option(
+    "--approve", is_flag=True, help="with --group: the version is approved, and used by the next run"
+)
+@click.option(
+    "--list", "lists", is_flag=True, help="list the versions of --group, or of the pipeline's group"
+)
+@click.option("--image", metavar="IMAGE", help="with --group: image of the version; default: the container's")
+@click.option(
+    "--endpoint-url", metavar="URL", help="of the embedded AWS; default: AWS, by boto3's credentials"
+)
+def command(
+    pipeline_id: str,
+    source: Path | None,
+    number: int | None,
+    group: str | None,
+    approve: bool,
+    lists: bool,
+    image: str | None,
+    endpoint_url: str | None,
+) -> None:
+    """Pack MODEL as PIPELINE's image finds it, and upload it to where the pipeline reads it (model_data).
+
+    MODEL is a model.tar.gz, a folder with its content, or one file: of joblib for scikit-learn, or of XGBoost. With
+    --group it becomes a version in the model registry.
+
+    \b
+    batch-inference model churn model.joblib
+    batch-inference model churn model.tar.gz --group churn --approve
+    batch-inference model churn --list --group churn
+    """
+    pipeline = find_project().load_pipeline(pipeline_id)
+    group = group or pipeline.model.group
+    sagemaker = create_client("sagemaker", endpoint_url, pipeline.region)
+    if lists:
+        if group is None:
+            raise click.UsageError("--list needs --group NAME: the pipeline's model is in no group")
+        click.echo("\n".join(list_versions(sagemaker, group)) or f"{group} has no version")
+        return
+    if source is None:
+        raise click.UsageError("name the model: a model.tar.gz, a folder, or a file such as model.joblib")
+    s3 = create_client("s3", endpoint_url, pipeline.region)
+    container = _choose_container(pipeline, number, image, group)
+    if endpoint_url is not None:
+        s3.create_bucket(Bucket=split_s3_uri(str(container.model_data))[0])
+    click.echo(upload_model(s3, source, container))
+    if group is not None:
+        status = "Approved" if approve else "PendingManualApproval"
+        arn = register_model(sagemaker, group, container, sagemaker.meta.region_name, status)
+        click.echo(f"registered {arn} as {status}")
+
+
+def _choose_container(
+    pipeline: Pipeline, number: int | None, image: str | None, group: str | None
+) -> ContainerDefinition:
+    """Where the archive goes: the pipeline's container, or for a version of a group a key of its own."""
+    if group is None:
+        return find_container(pipeline, number)
+    if image is None:
+        container = find_container(pipeline, number)
+    else:
+        from batch_inference.cli.model_archive import SCRIPT_ENVIRONMENT
+
+        environment = SCRIPT_ENVIRONMENT if get_image_kind(image) == "sklearn" else {}
+        container = ContainerDefinition(image=image, environment=environment)
+    uri = (
+        f"{pipeline.work.rstrip('/')}/models/{pipeline.name}/{datetime.now(UTC):%Y%m%dT%H%M%S%f}/model.tar.gz"
+    )
+    return container.model_copy(update={"model_data": uri})

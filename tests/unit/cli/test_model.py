@@ -1,0 +1,110 @@
+"""`batch-inference model` and `upload`, against moto."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+import click
+import pytest
+from moto import mock_aws
+
+from batch_inference.cli.main import main
+from batch_inference.cli.model import check_modules, find_container
+from batch_inference.config.sections.stages import ContainerDefinition
+from tests.unit.builders import document, pipeline
+
+WORK = {"uri": "s3://bucket/churn/incoming/date={date}/"}
+MODEL = {"containers": [{"image": "xgboost 1.7-1", "model_data": "s3://bucket/churn/model.tar.gz"}]}
+
+
+@pytest.fixture
+def s3(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Any]:
+    """The bucket of a project's pipeline, `churn`; the working folder is the project."""
+    import json
+
+    (tmp_path / "dags" / "pipelines").mkdir(parents=True)
+    content = document({"model": MODEL, "region": "eu-central-1"})
+    content["input"]["uri"], content["work"] = WORK["uri"], "s3://bucket/work"
+    name = content.pop("name")
+    (tmp_path / "dags" / "pipelines" / f"{name}.yaml").write_text(json.dumps({"name": name, **content}))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "x")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "x")
+    with mock_aws():
+        client = boto3.client("s3", region_name="eu-central-1")
+        client.create_bucket(
+            Bucket="bucket", CreateBucketConfiguration={"LocationConstraint": "eu-central-1"}
+        )
+        yield client
+
+
+def list_keys(client: Any) -> list[str]:
+    return [entry["Key"] for entry in client.list_objects_v2(Bucket="bucket").get("Contents", ())]
+
+
+def test_a_folder_goes_to_where_the_pipeline_reads_its_input(s3: Any, tmp_path: Path) -> None:
+    (tmp_path / "in" / "part=1").mkdir(parents=True)
+    (tmp_path / "in" / "part=1" / "a.csv").write_text("1")
+    assert main(["upload", "in", "--date", "2026-01-31"]) == 0
+    assert list_keys(s3) == ["churn/incoming/date=2026-01-31/part=1/a.csv"]
+    assert main(["upload", "in/part=1/a.csv", "s3://bucket/elsewhere"]) == 0
+    assert "elsewhere/a.csv" in list_keys(s3)
+    assert main(["upload", "in", "bucket/elsewhere"]) == 2
+    assert main(["upload", "in", "--date", "31.1.2026"]) == 2
+
+
+def test_a_model_goes_to_where_the_pipeline_reads_it(
+    s3: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "booster.json").write_text("{}")
+    assert main(["model", "churn", "booster.json"]) == 0
+    assert list_keys(s3) == ["churn/model.tar.gz"]
+    assert "xgboost-model, which the image loads itself" in capsys.readouterr().out
+    assert main(["model", "churn"]) == 2
+    assert "name the model" in capsys.readouterr().err
+    assert main(["model", "churn", "nothing.json"]) == 1
+    assert "does not exist" in capsys.readouterr().err
+
+
+def test_versions_of_a_group_are_registered_and_listed(
+    s3: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "booster.ubj").write_text("x")
+    assert main(["model", "churn", "booster.ubj", "--group", "risk-churn"]) == 0
+    assert main(["model", "churn", "booster.ubj", "--group", "risk-churn", "--approve"]) == 0
+    versions = boto3.client("sagemaker", region_name="eu-central-1")
+    found = versions.list_model_packages(ModelPackageGroupName="risk-churn")["ModelPackageSummaryList"]
+    assert sorted(each["ModelApprovalStatus"] for each in found) == ["Approved", "PendingManualApproval"]
+    package = versions.describe_model_package(ModelPackageName=found[0]["ModelPackageArn"])
+    container = package["InferenceSpecification"]["Containers"][0]
+    assert container["Image"] == "492215442770.dkr.ecr.eu-central-1.amazonaws.com/sagemaker-xgboost:1.7-1"
+    assert container["ModelDataUrl"].removeprefix("s3://bucket/") in list_keys(s3)
+    capsys.readouterr()
+    assert main(["model", "churn", "--list", "--group", "risk-churn"]) == 0
+    assert "Approved" in capsys.readouterr().out
+    assert main(["model", "churn", "--list"]) == 2
+
+
+def test_the_container_that_reads_the_archive_is_the_only_one_or_named() -> None:
+    one = pipeline({"model": MODEL})
+    assert find_container(one).image == "xgboost 1.7-1"
+    with pytest.raises(click.UsageError, match="no container of its model has model_data"):
+        find_container(pipeline({"model": {"name": "existing"}}))
+    two = pipeline({"model": {"containers": [*MODEL["containers"], *MODEL["containers"]]}})
+    with pytest.raises(
+        click.UsageError, match="2 of its 2 containers read an archive; name one with --container"
+    ):
+        find_container(two)
+    assert find_container(two, 2).model_data == "s3://bucket/churn/model.tar.gz"
+
+
+def test_a_module_that_the_embedded_aws_needs_is_named(tmp_path: Path) -> None:
+    sklearn = ContainerDefinition(image="sklearn 1.2-1")
+    check_modules(sklearn, sys.executable)
+    check_modules(ContainerDefinition(image="linear-learner 1"), "/bin/false")
+    with pytest.raises(click.ClickException, match=r"served on this machine with sklearn.*\[local\]"):
+        check_modules(sklearn, "/bin/false")
