@@ -57,6 +57,11 @@ class PipelineDag:
     is_paused: bool
     next_run_after: datetime | None
 
+    @property
+    def team(self) -> str:
+        """The folders of the pipeline's file, with dots; with a matrix also the file. Empty at the top."""
+        return self.dag_id.rpartition(".")[0]
+
 
 @dataclass(frozen=True, slots=True)
 class PipelinePlace:

@@ -1,5 +1,8 @@
 """`make bench-parse`: what parsing costs, for one DAG file that builds the DAGs of 1, 200 and 1,000 pipelines.
 
+The pipelines are in 20 folders, teams, each with defaults; `broken` is all of them again when one file is wrong. `task`
+is what the DAG file costs in the process of a task, which reads the file of its own pipeline only.
+
 Each count is measured in a process of its own: the import of the package on top of Airflow and of the modules that its
 operators inherit from, then the DAGs. In the same process as many plain DAGs are built, each a chain of as many stock
 operators, without params and requests: the ratio to these holds on any machine. Seconds are of CPU.
@@ -31,16 +34,14 @@ BASE_MODULES = (
     "airflow.providers.amazon.aws.sensors.sagemaker",
 )
 PIPELINE_COUNTS = (1, 200, 1_000)
+TEAM_COUNT = 20
 #: The DAG file of a company with many pipelines; the folder is a temporary one here.
 DAG_FILE = """
-from pathlib import Path
-from batch_inference import build_scoring_dag
-from batch_inference.config import pipeline_files
-
-pipeline_files.PIPELINES_FOLDER = Path({folder!r})
-for path in sorted(pipeline_files.PIPELINES_FOLDER.glob("*.yaml")):
-    globals()[path.stem] = build_scoring_dag(path.stem)
+from batch_inference import pipeline_dags
+globals().update(pipeline_dags({folder!r}))
 """
+#: The id by which Airflow tells the DAG file of a task's process which DAG it needs.
+TASK_DAG_ID = "_AIRFLOW_PARSING_CONTEXT_DAG_ID"
 
 
 class ParseCost(TypedDict):
@@ -50,6 +51,8 @@ class ParseCost(TypedDict):
     own_import: float
     first_dag: float
     dags: float
+    broken: float
+    task: float
     stock_dags: float
     peak_mb: float
 
@@ -63,38 +66,58 @@ def measure_parsing(pipeline_count: int) -> ParseCost:
     importlib.import_module("batch_inference.dag.scoring_dag")
     after_own = time.process_time()
     with tempfile.TemporaryDirectory() as folder:
-        write_pipelines(Path(folder), 1)
-        dag_file = Path(folder) / "pipelines.py"
-        dag_file.write_text(DAG_FILE.format(folder=folder))
+        pipelines, dag_file = Path(folder) / "pipelines", Path(folder) / "dags.py"
+        write_pipelines(pipelines, 1)
+        dag_file.write_text(DAG_FILE.format(folder=str(pipelines)))
         runpy.run_path(str(dag_file))
         after_first = time.process_time()
-        write_pipelines(Path(folder), pipeline_count)
+        write_pipelines(pipelines, pipeline_count)
         before_all = time.process_time()
         parsed = runpy.run_path(str(dag_file))
         after_all = time.process_time()
-        tasks = parsed["pipeline0000"].tasks
+        tasks = parsed[build_id(0)].tasks
+        (pipelines / f"{build_id(pipeline_count - 1).replace('.', '/')}.yaml").write_text("name: [")
+        before_broken = time.process_time()
+        runpy.run_path(str(dag_file))
+        after_broken = time.process_time()
+        os.environ[TASK_DAG_ID] = build_id(0)
+        write_pipelines(pipelines, 1)  # read anew, as in a new process
+        after_write = time.process_time()
+        of_task = runpy.run_path(str(dag_file))
+        after_task = time.process_time()
+        del os.environ[TASK_DAG_ID]
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
     before_stock = time.process_time()
     stock_dags = [build_stock_dag(f"stock{number:04}", tasks) for number in range(pipeline_count)]
     after_stock = time.process_time()
-    assert [name for name in parsed if name.startswith("pipeline0")][-1] == f"pipeline{pipeline_count - 1:04}"
+    assert sum(name.startswith("team") for name in parsed) == pipeline_count
+    assert [name for name in of_task if name.startswith("team")] == [build_id(0)]
     assert len(stock_dags[-1].tasks) == len(tasks)
     return {
         "base_import": after_base - began,
         "own_import": after_own - after_base,
         "first_dag": after_first - after_own,
         "dags": after_all - before_all,
+        "broken": after_broken - before_broken,
+        "task": after_task - after_write,
         "stock_dags": after_stock - before_stock,
         "peak_mb": peak,
     }
 
 
+def build_id(number: int) -> str:
+    """The id of a pipeline: its team and its name."""
+    return f"team{number % TEAM_COUNT:02}.pipeline{number:04}"
+
+
 def write_pipelines(folder: Path, count: int) -> None:
-    """Write so many pipeline files: the sample's, each with a name of its own."""
+    """Write so many pipeline files: the sample's, each with a name of its own, below teams with defaults."""
     sample = (REPO / "include/pipelines/abalone.yaml").read_text()
     for number in range(count):
-        name = f"pipeline{number:04}"
-        (folder / f"{name}.yaml").write_text(sample.replace("name: abalone\n", f"name: {name}\n", 1))
+        team, name = build_id(number).split(".")
+        (folder / team).mkdir(parents=True, exist_ok=True)
+        (folder / team / "_defaults.yaml").write_text(f"owner: {team}\ntags:\n  team: {team}\n")
+        (folder / team / f"{name}.yaml").write_text(sample.replace("name: abalone", f"name: {name}", 1))
 
 
 def build_stock_dag(dag_id: str, tasks: Any) -> Any:
@@ -133,7 +156,19 @@ def main() -> int:
     print(
         "CPU time; imports are on top of those of Airflow and the provider; a stock DAG has as many tasks\n"
     )
-    columns = ("pipelines", "base", "import", "first", "each DAG", "stock", "ratio", "all DAGs", "memory")
+    columns = (
+        "pipelines",
+        "base",
+        "import",
+        "first",
+        "each DAG",
+        "stock",
+        "ratio",
+        "all DAGs",
+        "broken",
+        "task",
+        "memory",
+    )
     print("  ".join(f"{column:>9}" for column in columns))
     with tempfile.TemporaryDirectory() as home:
         environment = {**os.environ, "AIRFLOW_HOME": home, "AIRFLOW__CORE__LOAD_EXAMPLES": "False"}
@@ -145,7 +180,8 @@ def main() -> int:
             print(
                 f"{count:9,}  {cost['base_import']:7.2f} s  {cost['own_import']:7.2f} s"
                 f"  {cost['first_dag'] * 1e3:6.0f} ms  {own * 1e3:6.1f} ms  {stock * 1e3:6.1f} ms  {own / stock:9.2f}"
-                f"  {cost['dags']:7.2f} s  {cost['peak_mb']:6.0f} MB",
+                f"  {cost['dags']:7.2f} s  {cost['broken']:7.2f} s  {cost['task'] * 1e3:6.0f} ms"
+                f"  {cost['peak_mb']:6.0f} MB",
                 flush=True,
             )
     return 0

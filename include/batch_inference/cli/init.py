@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from batch_inference import __version__
-from batch_inference.config.json_schema import render_schema
+from batch_inference.config.json_schema import render_defaults_schema, render_schema
 
 TEMPLATES = Path(__file__).with_name("templates") / "project"
 #: Files of the project by their templates. `dot_` stands for a dot, which some tools leave out of packages.
@@ -21,6 +21,7 @@ FILES = {
     "requirements.txt": "requirements.txt.tmpl",
 }
 SCHEMA = "dags/pipelines/pipeline.schema.json"
+DEFAULTS_SCHEMA = "dags/pipelines/defaults.schema.json"
 REQUIREMENT = "airflow-sagemaker-batch-inference"
 
 
@@ -57,4 +58,4 @@ def render_files() -> dict[str, str]:
         name: string.Template((TEMPLATES / template).read_text(encoding="utf-8")).substitute(values)
         for name, template in FILES.items()
     }
-    return {**texts, SCHEMA: render_schema()}
+    return {**texts, SCHEMA: render_schema(), DEFAULTS_SCHEMA: render_defaults_schema()}
