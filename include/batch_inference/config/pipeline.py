@@ -29,7 +29,13 @@ from batch_inference.config.sections.filters import find_data_processing_problem
 from batch_inference.config.sections.gates import Gate, check_gates
 from batch_inference.config.sections.glue_table import check_glue_table
 from batch_inference.config.sections.notifications import NotifySection
-from batch_inference.config.sections.record_rules import DuplicatesRule, FrozenModel, Rule, check_rules
+from batch_inference.config.sections.record_rules import (
+    DuplicatesRule,
+    FrozenModel,
+    Rule,
+    check_input_column,
+    check_rules,
+)
 from batch_inference.config.sections.security import SecuritySection, check_volume_key
 from batch_inference.config.sections.stages import (
     INFERENCE_PIPELINE_MAX_PAYLOAD_MB,
@@ -56,7 +62,7 @@ from batch_inference.config.sections.stages import (
 )
 from batch_inference.config.sections.tags import TagKey, TagValue
 from batch_inference.config.user_functions import resolve_function_modules
-from batch_inference.config.validation_errors import FieldError, format_problem
+from batch_inference.config.validation_errors import FieldError, check_name, format_problem
 from batch_inference.config.yaml_loader import validate_document
 
 #: Airflow's actions on a DAG and its runs.
@@ -244,17 +250,10 @@ class Pipeline(FrozenModel):
                     f"found {name!r}, which sensitive keeps from the model (in_features: false)",
                 )
             made_by_function = self.function is not None and name not in self.column_names
-            if name not in required_columns and not made_by_function:
-                raise FieldError(
-                    "features.columns",
-                    f"found {name!r}; allowed are the columns that are always there: {', '.join(required_columns)}",
-                )
+            if not made_by_function:
+                check_name(name, required_columns, "features.columns", "the columns that are always there")
         for column in self.predictions.echo.values():
-            if column not in self.column_names:
-                raise FieldError(
-                    "predictions.echo",
-                    f"found {column!r}; allowed are the input's columns: {', '.join(self.column_names)}",
-                )
+            check_input_column(self.column_names, column, "predictions.echo")
         for target in self.predictions.fields.values():
             if target in self.column_names:
                 raise FieldError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, TypeAlias, get_args
 
 from pydantic import BaseModel, ValidationError
@@ -29,6 +29,14 @@ class FieldError(ValueError):
         self.problem = problem
         self.location: Location = tuple(
             int(part) if part.isdigit() else part for part in re.findall(r"[^.\[\]]+", path)
+        )
+
+
+def check_name(name: str, known: Collection[str], path: str, what: str) -> None:
+    """Raise FieldError for the field at `path` unless `known`, which the sentence calls `what`, has the name."""
+    if name not in known:
+        raise FieldError(
+            path, f"found {name!r}; {what} are {', '.join(known) or 'none'}{suggest_name(name, known)}"
         )
 
 

@@ -73,7 +73,7 @@ def test_what_is_not_stated_is_not_sent() -> None:
         ),
         (
             {"rules": [{"rule": "outlier", "column": "id", "method": "iqr"}]},
-            "rules[0]: id is a string; an outlier rule needs a float or integer column",
+            "rules[0]: id is a string; an outlier rule needs a float, integer or decimal column",
         ),
         (
             {"baseline": {"age": {"mean": 1}}, "impute": [{"column": "age", "strategy": "median"}]},
@@ -92,16 +92,19 @@ def test_what_is_not_stated_is_not_sent() -> None:
         ),
         (
             {"baseline": {"agee": {}}},
-            "baseline.agee: found the column 'agee'; the input's columns are id, age, label; did you mean 'age'?",
+            "baseline.agee: found 'agee'; the input's columns are id, age, label; did you mean 'age'?",
         ),
         (
             {"sensitive": [{"column": "age"}]},
-            "sensitive[0].edges: age has type integer; a number needs edges between its groups, a text has none",
+            (
+                "sensitive[0].edges: age has type integer; a number needs edges between its groups, a text or a "
+                "boolean has none"
+            ),
         ),
         ({"sensitive": [{"column": "age", "edges": [5, 3]}]}, "sensitive[0]: found edges [5.0, 3.0]; they must rise"),
         (
             {"features": {"columns": ["age_squared"]}},
-            "features.columns: found 'age_squared'; allowed are the columns that are always there: id, age",
+            "features.columns: found 'age_squared'; the columns that are always there are id, age; did you mean 'age'?",
         ),
         ({"max_rejected": -1}, "max_rejected: found -1; allowed is a number of at least 0"),
     ],
@@ -137,7 +140,10 @@ def test_what_cannot_work_is_refused_with_the_reason(changes: dict[str, Any], me
             "baseline.age: found q1 2 above q3 1; the first quartile is at most the third",
         ),
         ({"predictions.fields": {}}, "predictions.fields: found {}; allowed is at least 1 item(s)"),
-        ({"predictions.nullable": ["id"]}, "predictions: found 'id' in nullable; allowed are the output columns of"),
+        (
+            {"predictions.nullable": ["id"]},
+            "predictions.nullable: found 'id'; the output columns of any type but string and json are",
+        ),
         (
             {"join.exclude_columns": ["age"], "predictions.fields": {"score": "age"}},
             "predictions.fields: found the output column 'age', which the input already has",

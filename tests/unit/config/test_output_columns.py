@@ -34,8 +34,8 @@ def test_columns_are_included_in_the_order_of_the_list_or_excluded_and_renamed()
 @pytest.mark.parametrize(
     ("join", "message"),
     [
-        ({"include_columns": ["agee"]}, "join.include_columns: found the column 'agee'.*did you mean 'age'"),
-        ({"exclude_columns": ["labe"]}, "join.exclude_columns: found the column 'labe'"),
+        ({"include_columns": ["agee"]}, "join.include_columns: found 'agee'.*did you mean 'age'"),
+        ({"exclude_columns": ["labe"]}, "join.exclude_columns: found 'labe'"),
         ({"include_columns": []}, "one or more, each once"),
         (
             {"include_columns": ["age"], "exclude_columns": ["age"]},

@@ -169,7 +169,7 @@ def test_each_host_gets_all_input_only_where_hosts_cannot_exchange_keys() -> Non
         ),
         (
             {"features": {"columns": ["label"]}},
-            "features.columns: found 'label'; allowed are the columns that are always there: id, age",
+            "features.columns: found 'label'; the columns that are always there are id, age; did you mean 'age'?",
         ),
         (
             {"predictions.fields": {"score": "age"}},
@@ -201,11 +201,11 @@ def test_each_host_gets_all_input_only_where_hosts_cannot_exchange_keys() -> Non
         ),
         (
             {"predictions.echo": {"key": "idd"}},
-            "predictions.echo: found 'idd'; allowed are the input's columns: id, age, label",
+            "predictions.echo: found 'idd'; the input's columns are id, age, label; did you mean 'id'?",
         ),
         (
             {"predictions.types": {"chrn": "string"}},
-            "predictions: found a type for 'chrn'; allowed are the output columns of fields: churn",
+            "predictions.types: found 'chrn'; the output columns of fields are churn; did you mean 'churn'?",
         ),
         (
             {"goals": {"deadline": "noon"}},
@@ -227,15 +227,15 @@ def test_each_host_gets_all_input_only_where_hosts_cannot_exchange_keys() -> Non
         ),
         (
             {"rules": [{"rule": "range", "column": "agee", "min": 1}]},
-            "rules[0]: found the column 'agee'; the input's columns are id, age, label; did you mean 'age'?",
+            "rules[0]: found 'agee'; the input's columns are id, age, label; did you mean 'age'?",
         ),
         (
             {"rules": [{"rule": "range", "column": "id", "min": 1}]},
-            "rules[0]: id is a string; a range needs a float or integer column",
+            "rules[0]: id is a string; a range needs a float, integer, decimal, date or timestamp column",
         ),
         (
             {"rules": [{"rule": "range", "column": "age", "min": 5, "max": 1}]},
-            "rules[0]: found min 5 and max 1; no number lies between them",
+            "rules[0]: found min 5 and max 1; no value lies between them",
         ),
         (
             {"rules": [{"rule": "range", "column": "age", "max": float("inf")}]},

@@ -51,7 +51,7 @@ def test_an_object_that_is_something_else_is_named(
         ({"input": [10] * 40}, f"input is [{'10, ' * 14}..., allowed is an object"),
         ({"rules": {}}, "rules is {}, allowed is a list"),
         ({"rules": [{**RULE, "mim": 2}]}, "rules[0].mim is not known, allowed are name, kind"),
-        ({"rules": [{**RULE, "min": "2"}]}, 'rules[0].min is "2", allowed is a number'),
+        ({"rules": [{**RULE, "min": [2]}]}, "rules[0].min is [2], allowed is a number"),
         ({"rules": [{**RULE, "kind": "outlaw"}]}, "rules[0].kind is 'outlaw', allowed are required, range"),
         ({"rules": [{**RULE, "pattern": "("}]}, "rules[0].pattern is '(', not a regular"),
     ],

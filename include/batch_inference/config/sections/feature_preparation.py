@@ -13,6 +13,7 @@ from pydantic import Field, StrictFloat, model_validator
 
 from batch_inference.config.sections.record_rules import FrozenModel, OutlierRule, Rule, check_input_column
 from batch_inference.config.validation_errors import FieldError
+from batch_inference.jobs.common.cell_types import is_number_type, is_time_type, is_typed, parse_cell
 
 _STATISTICS_BY_METHOD = {"iqr": ("q1", "q3"), "zscore": ("mean", "std")}
 
@@ -105,16 +106,38 @@ def check_cleaning(
                 _check_in_baseline(baseline, rule.column, statistic, f"rules[{position}]")
     for position, step in enumerate(impute):
         check_input_column(column_types, step.column, f"impute[{position}].column")
+        _check_imputation(step, column_types[step.column], f"impute[{position}]")
         if step.strategy != "constant":
             _check_in_baseline(baseline, step.column, step.strategy, f"impute[{position}]")
     for position, group in enumerate(sensitive):
         check_input_column(column_types, group.column, f"sensitive[{position}].column")
-        if (column_types[group.column] == "string") == bool(group.edges):
+        column_type = column_types[group.column]
+        if is_time_type(column_type):
+            raise FieldError(
+                f"sensitive[{position}].column",
+                f"{group.column} is a {column_type}, each value of which would be a group; allowed are columns of "
+                "strings, booleans and numbers",
+            )
+        if is_number_type(column_type) != bool(group.edges):
             raise FieldError(
                 f"sensitive[{position}].edges",
-                f"{group.column} has type {column_types[group.column]}; a number "
-                "needs edges between its groups, a text has none",
+                f"{group.column} has type {column_type}; a number "
+                "needs edges between its groups, a text or a boolean has none",
             )
+
+
+def _check_imputation(step: ImputeStep, column_type: str, where: str) -> None:
+    if step.strategy in ("mean", "median") and is_typed(column_type) and not is_number_type(column_type):
+        raise FieldError(
+            where,
+            f"{step.column} is a {column_type}, which has no {step.strategy}; allowed are constant and "
+            "most_frequent",
+        )
+    # What is filled in is a feature, not a record: a number may have any text that the model reads.
+    if step.value is not None and column_type in ("boolean", "date", "timestamp", "timestamptz"):
+        value, allowed = parse_cell(step.value, column_type)
+        if allowed or value is None:
+            raise FieldError(f"{where}.value", f"found {step.value!r}; allowed is {allowed or 'a value'}")
 
 
 def build_job_rules(

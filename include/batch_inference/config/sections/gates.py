@@ -5,15 +5,15 @@ Each gate warns or holds. `batch_inference.verification.gate_checks` evaluates t
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Literal, Self, TypeAlias
 
 from pydantic import Field, StrictFloat, StrictInt, model_validator
 
 from batch_inference.common import s3_uri
-from batch_inference.common.formatting import suggest_name
 from batch_inference.config.sections.record_rules import FrozenModel
-from batch_inference.config.validation_errors import FieldError
+from batch_inference.config.validation_errors import FieldError, check_name
+from batch_inference.jobs.common.cell_types import is_number_type
 
 PREVIOUS = "previous"
 
@@ -28,19 +28,19 @@ class SelectedSection(FrozenModel):
 
     def check_column(self, prediction_types: Mapping[str, str]) -> None:
         """Raise ValueError for a column that is not a prediction or is JSON, or for bounds that do not fit its type."""
-        _check_column(prediction_types, self.column, "predictions.selected.column")
+        check_name(self.column, prediction_types, "predictions.selected.column", "the prediction columns")
         if prediction_types[self.column] == "json":
             raise FieldError(
                 "predictions.selected",
-                f"{self.column} has type json; allowed are columns of type float, integer and string",
+                f"{self.column} has type json; allowed are columns of any other type",
             )
-        numeric = prediction_types[self.column] in ("float", "integer")
+        numeric = is_number_type(prediction_types[self.column])
         bounds = self.min is not None or self.max is not None
         if numeric != bounds or numeric == bool(self.values):
             raise FieldError(
                 "predictions.selected",
                 f"{self.column} has type {prediction_types[self.column]}; a number has min, "
-                f"max or both, a text has values",
+                f"max or both, any other type has values",
             )
 
 
@@ -171,19 +171,11 @@ def check_gates(
     for position, gate in enumerate(gates):
         where = f"gates[{position}].column"
         if isinstance(gate, GroupRejectsGate):
-            _check_column(sensitive_columns, gate.column, where, what="columns of sensitive")
+            check_name(gate.column, sensitive_columns, where, "the columns of sensitive")
         elif not isinstance(gate, RowsGate):
-            _check_column(prediction_types, gate.column, where)
+            check_name(gate.column, prediction_types, where, "the prediction columns")
             kind = prediction_types[gate.column]
-            if kind == "json" or (isinstance(gate, RangeGate) and kind == "string"):
+            if kind == "json" or (isinstance(gate, RangeGate) and not is_number_type(kind)):
                 raise FieldError(
                     where, f"{gate.column} has type {kind}, which a gate {gate.gate} cannot check"
                 )
-
-
-def _check_column(columns: Collection[str], name: str, where: str, what: str = "prediction columns") -> None:
-    if name not in columns:
-        raise FieldError(
-            where,
-            f"found {name!r}; the {what} are {', '.join(columns) or 'none'}{suggest_name(name, list(columns))}",
-        )

@@ -13,8 +13,19 @@ from batch_inference.common.s3_uri import ensure_trailing_slash
 from batch_inference.config.validation_errors import FieldError
 
 _PARTITION = re.compile(r"([a-z_][a-z0-9_]*)=\{\w+\}")
-#: Glue type by column type.
-GLUE_TYPES = {"string": "string", "integer": "bigint", "float": "double", "json": "string"}
+#: Glue type by column type; a decimal has the name of its own type. Tables have one kind of timestamp.
+GLUE_TYPES = {
+    "string": "string",
+    "integer": "bigint",
+    "float": "double",
+    "json": "string",
+    "boolean": "boolean",
+    "date": "date",
+    "timestamp": "timestamp",
+    "timestamptz": "timestamp",
+}
+#: Types that the SerDe of JSON Lines reads; all others stay as written there, and are columns of strings.
+_JSON_TYPES = ("string", "integer", "float", "json")
 _PARQUET = "org.apache.hadoop.hive.ql.io.parquet"
 #: Input format, output format and SerDe by format of the published files, as Athena documents them. None of the SerDes
 #: for CSV supports both quotes and empty numbers.
@@ -104,9 +115,18 @@ def build_storage_descriptor(location: str, file_format: str, columns: Mapping[s
     """Glue's StorageDescriptor of a table or of one partition."""
     input_format, output_format, serde = STORAGE_FORMATS[file_format]
     return {
-        "Columns": [{"Name": name.lower(), "Type": GLUE_TYPES[kind]} for name, kind in columns.items()],
+        "Columns": [
+            {"Name": name.lower(), "Type": _get_glue_type(kind, file_format)}
+            for name, kind in columns.items()
+        ],
         "Location": location,
         "InputFormat": input_format,
         "OutputFormat": output_format,
         "SerdeInfo": {"SerializationLibrary": serde},
     }
+
+
+def _get_glue_type(column_type: str, file_format: str) -> str:
+    if file_format == "jsonlines" and column_type not in _JSON_TYPES:
+        return "string"
+    return GLUE_TYPES.get(column_type, column_type)

@@ -18,12 +18,21 @@ from pydantic import (
     PlainSerializer,
     StrictFloat,
     ValidatorFunctionWrapHandler,
+    WithJsonSchema,
     WrapValidator,
     model_validator,
 )
 
 from batch_inference.common.formatting import suggest_name
-from batch_inference.config.validation_errors import FieldError
+from batch_inference.config.validation_errors import FieldError, check_name
+from batch_inference.jobs.common.cell_types import (
+    ALLOWED_TYPES,
+    COLUMN_TYPES,
+    is_column_type,
+    is_number_type,
+    is_time_type,
+    parse_cell,
+)
 
 # Rules that the preprocessing job always applies.
 IMPLICIT_RULES = ("quoting", "json", "encoding", "arity", "type", "line break", "function")
@@ -40,17 +49,46 @@ def _text_or_number(value: object) -> object:
     return value
 
 
+def _check_column_type(value: object) -> object:
+    found = str(value)
+    if not isinstance(value, str) or not is_column_type(value):
+        raise ValueError(
+            f"found {value!r}; allowed is {ALLOWED_TYPES}{suggest_name(found, [*COLUMN_TYPES, 'decimal(18,4)'])}"
+        )
+    return value
+
+
+def _check_output_type(value: object) -> object:
+    return value if value == "json" else _check_column_type(value)
+
+
+_TYPE_PATTERN = rf"^({'|'.join(COLUMN_TYPES)}|decimal\([0-9]{{1,2}},[0-9]{{1,2}}\))$"
+#: Type of a column of the input.
+InputColumnType: TypeAlias = Annotated[
+    str, BeforeValidator(_check_column_type), WithJsonSchema({"type": "string", "pattern": _TYPE_PATTERN})
+]
+#: Type of a column that is not the input's; json keeps a nested value as text.
+ColumnType: TypeAlias = Annotated[
+    str,
+    BeforeValidator(_check_output_type),
+    WithJsonSchema({"type": "string", "pattern": _TYPE_PATTERN.replace("(", "(json|", 1)}),
+]
 Cell: TypeAlias = Annotated[str | int | float, BeforeValidator(_text_or_number)]
 
 
-def _keep_integer(value: object, as_float: ValidatorFunctionWrapHandler) -> int | float:
+def _keep_bound(value: object, as_float: ValidatorFunctionWrapHandler) -> int | float | str:
+    if isinstance(value, str):
+        return value
     number: float = as_float(value)
     return value if type(value) is int else number
 
 
-#: An integer stays an integer: above 2**53 a float is not exact.
+#: An integer stays an integer: above 2**53 a float is not exact. A text is a bound of dates, timestamps or decimals.
 Bound: TypeAlias = Annotated[
-    StrictFloat, WrapValidator(_keep_integer), PlainSerializer(lambda bound: bound, return_type=int | float)
+    StrictFloat,
+    WrapValidator(_keep_bound),
+    PlainSerializer(lambda bound: bound, return_type=int | float | str),
+    WithJsonSchema({"anyOf": [{"type": "number"}, {"type": "string"}]}),
 ]
 
 
@@ -108,13 +146,13 @@ class AllowedRule(_ColumnRule):
 
 
 class RangeRule(_ColumnRule):
-    """The number lies between `min` and `max`; an empty cell passes."""
+    """The number, date or timestamp lies between `min` and `max`; an empty cell passes."""
 
     default_name = "{} in range"
 
     rule: Literal["range"]
-    min: Bound | None = Field(default=None, description="Smallest number allowed.")
-    max: Bound | None = Field(default=None, description="Largest number allowed.")
+    min: Bound | None = Field(default=None, description="Smallest value allowed, such as 0 or 2026-01-31.")
+    max: Bound | None = Field(default=None, description="Largest value allowed.")
     exclusive_min: bool = Field(default=False, description="Whether `min` itself is refused.")
     exclusive_max: bool = Field(default=False, description="Whether `max` itself is refused.")
 
@@ -122,12 +160,17 @@ class RangeRule(_ColumnRule):
     def _has_a_range(self) -> RangeRule:
         if self.min is None and self.max is None:
             raise ValueError("found neither min nor max; a range needs one of them, or both")
-        if self.min is not None and self.max is not None:
-            empty = self.min > self.max
-            single = self.min == self.max and (self.exclusive_min or self.exclusive_max)
-            if empty or single:
-                raise ValueError(f"found min {self.min} and max {self.max}; no number lies between them")
+        if not any(isinstance(bound, str) for bound in (self.min, self.max)):
+            self.check_bounds(self.min, self.max)
         return self
+
+    def check_bounds(self, low: Any, high: Any) -> None:
+        """Raise ValueError when no value lies between these, which are `min` and `max` as values of the column."""
+        if low is not None and high is not None:
+            empty = low > high
+            single = low == high and (self.exclusive_min or self.exclusive_max)
+            if empty or single:
+                raise ValueError(f"found min {self.min} and max {self.max}; no value lies between them")
 
 
 class RequiredRule(_Rule):
@@ -204,7 +247,7 @@ Rule: TypeAlias = Annotated[
 
 
 def check_rules(rules: tuple[Rule, ...], column_types: Mapping[str, str]) -> None:
-    """Raise ValueError when a rule names an unknown column, repeats a name, or compares text as a number."""
+    """Raise ValueError when a rule names an unknown column, repeats a name, or does not fit its column's type."""
     seen: set[str] = set()
     for position, rule in enumerate(rules):
         where = f"rules[{position}]"
@@ -220,16 +263,62 @@ def check_rules(rules: tuple[Rule, ...], column_types: Mapping[str, str]) -> Non
         seen.add(label)
         for column in rule.list_columns():
             check_input_column(column_types, column, where)
-        if isinstance(rule, RangeRule | OutlierRule) and column_types[rule.column] == "string":
-            what = "a range" if isinstance(rule, RangeRule) else "an outlier rule"
-            raise FieldError(where, f"{rule.column} is a string; {what} needs a float or integer column")
+        if isinstance(rule, RangeRule):
+            _check_range(rule, column_types[rule.column], where)
+        elif isinstance(rule, OutlierRule) and not is_number_type(column_types[rule.column]):
+            raise FieldError(
+                where,
+                f"{rule.column} is a {column_types[rule.column]}; an outlier rule needs a float, integer or decimal "
+                f"column",
+            )
+        elif isinstance(rule, AllowedRule):
+            _check_values(rule, column_types[rule.column], where)
+
+
+def _check_range(rule: RangeRule, column_type: str, where: str) -> None:
+    if not (is_number_type(column_type) or is_time_type(column_type)):
+        advice = "; write an allowed rule" if column_type == "boolean" else ""
+        raise FieldError(
+            where,
+            f"{rule.column} is a {column_type}; a range needs a float, integer, decimal, date or timestamp column"
+            f"{advice}",
+        )
+    values: list[Any] = []
+    for key in ("min", "max"):
+        bound = getattr(rule, key)
+        if isinstance(bound, str) and column_type in ("float", "integer"):
+            raise FieldError(
+                f"{where}.{key}", f"found {bound!r}; {rule.column} is a {column_type}, so write a number"
+            )
+        if bound is None or not (is_time_type(column_type) or isinstance(bound, str)):
+            values.append(bound)
+            continue
+        value, allowed = parse_cell(str(bound), _get_bound_type(column_type))
+        if allowed or value is None:
+            raise FieldError(f"{where}.{key}", f"found {bound!r}; allowed is {allowed or 'a value'}")
+        values.append(value)
+    if None not in values and any(isinstance(bound, str) for bound in (rule.min, rule.max)):
+        try:
+            rule.check_bounds(*values)
+        except ValueError as error:
+            raise FieldError(where, str(error)) from None
+
+
+def _check_values(rule: AllowedRule, column_type: str, where: str) -> None:
+    """Raise FieldError for a value that no cell of the column has; those of numbers and strings are not looked at."""
+    if column_type in ("string", "integer", "float"):
+        return
+    for value in rule.values:
+        found, allowed = parse_cell(str(value), column_type)
+        if allowed or found is None:
+            raise FieldError(f"{where}.values", f"found {value!r}; allowed is {allowed or 'a value'}")
+
+
+def _get_bound_type(column_type: str) -> str:
+    """The type of a bound: that of a decimal may have more digits than the column."""
+    return "decimal(38,19)" if column_type.startswith("decimal(") else column_type
 
 
 def check_input_column(input_columns: Iterable[str], name: str, where: str) -> None:
     """Raise ValueError for the field `where` when the input has no column of this name."""
-    names = list(input_columns)
-    if name not in names:
-        raise FieldError(
-            where,
-            f"found the column {name!r}; the input's columns are {', '.join(names)}{suggest_name(name, names)}",
-        )
+    check_name(name, list(input_columns), where, "the input's columns")

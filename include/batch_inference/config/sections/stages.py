@@ -16,8 +16,14 @@ from batch_inference.config.schedule import check_deadline
 from batch_inference.config.sections.feature_preparation import FunctionSection
 from batch_inference.config.sections.filters import find_filter_problems
 from batch_inference.config.sections.gates import SelectedSection
-from batch_inference.config.sections.record_rules import FrozenModel, check_input_column
-from batch_inference.config.validation_errors import FieldError
+from batch_inference.config.sections.record_rules import (
+    ColumnType,
+    FrozenModel,
+    InputColumnType,
+    check_input_column,
+)
+from batch_inference.config.validation_errors import FieldError, check_name
+from batch_inference.jobs.common.cell_types import is_typed
 
 #: The stages that have jobs; `STAGES` in the order in which they run.
 Stage = Literal["preprocess", "transform", "join"]
@@ -64,8 +70,6 @@ def _templated_s3_uri(value: str) -> str:
     return _s3_uri(value)
 
 
-#: Type of a column that is not the input's; json keeps a nested value as text.
-ColumnType: TypeAlias = Literal["string", "float", "integer", "json"]
 S3Uri: TypeAlias = Annotated[str, AfterValidator(_s3_uri)]
 FixedS3Uri: TypeAlias = Annotated[str, AfterValidator(_fixed_s3_uri)]
 TemplatedS3Uri: TypeAlias = Annotated[str, AfterValidator(_templated_s3_uri)]
@@ -86,9 +90,10 @@ class Column(FrozenModel):
     name: str = Field(
         min_length=1, max_length=120, description="Name of the column in rules, rejects and output."
     )
-    type: Literal["string", "float", "integer"] = Field(
+    type: InputColumnType = Field(
         default="string",
-        description="Type of the cells. An empty cell of a number is a missing value, not a type error.",
+        description="Type of the cells: string, float, integer, decimal(p,s) such as decimal(18,4), boolean, date, "
+        "timestamp (without a zone) or timestamptz (with one). An empty cell is a missing value, not a type error.",
     )
     optional: bool = Field(
         default=False,
@@ -419,8 +424,8 @@ class PredictionsSection(FrozenModel):
 
     nullable: tuple[str, ...] = Field(
         default=(),
-        description="Numeric output columns that may be missing: null or NaN is published as null, and counted. In "
-        "other columns it fails the run.",
+        description="Output columns that may be missing, of any type but string and json: null or NaN is published "
+        "as null, and counted. In other columns it fails the run.",
     )
 
     echo: dict[str, str] = Field(
@@ -444,18 +449,11 @@ class PredictionsSection(FrozenModel):
         targets = list(self.fields.values())
         if len(set(targets)) < len(targets):
             raise ValueError(f"found the same output column twice in fields: {targets}; names must differ")
-        unknown = [name for name in self.types if name not in targets]
-        if unknown:
-            raise ValueError(
-                f"found a type for {unknown[0]!r}; allowed are the output columns of fields: {', '.join(targets)}"
-            )
-        numbers = [name for name, kind in self.column_types.items() if kind in ("float", "integer")]
-        unknown = [name for name in self.nullable if name not in numbers]
-        if unknown:
-            raise ValueError(
-                f"found {unknown[0]!r} in nullable; allowed are the output columns of numbers: "
-                f"{', '.join(numbers) or 'none'}"
-            )
+        for name in self.types:
+            check_name(name, targets, "types", "the output columns of fields")
+        typed = [name for name, kind in self.column_types.items() if is_typed(kind)]
+        for name in self.nullable:
+            check_name(name, typed, "nullable", "the output columns of any type but string and json")
         return self
 
     @property

@@ -15,8 +15,9 @@ EMPTY_GROUP, OTHER_GROUP, UNREADABLE_GROUP = "(empty)", "(other)", "(unreadable)
 class GroupCounts:
     """Counts of records and rejects by group, for each sensitive column."""
 
-    def __init__(self, sensitive_columns: Sequence[SensitiveColumn]) -> None:
+    def __init__(self, sensitive_columns: Sequence[SensitiveColumn], column_types: Mapping[str, str]) -> None:
         self._sensitive_columns = sensitive_columns
+        self._column_types = column_types
         self._counts: dict[str, dict[str, Any]] = {column.column: {} for column in sensitive_columns}
 
     def add(
@@ -25,7 +26,8 @@ class GroupCounts:
         """Count the rows of a table; `failed` has the rule of each rejected row by index."""
         for column in self._sensitive_columns:
             if column.column in cells:
-                labels = label_rows(column, cells[column.column], numbers.get(column.column))
+                column_type = self._column_types[column.column]
+                labels = label_rows(column, column_type, cells[column.column], numbers.get(column.column))
             else:
                 labels = [EMPTY_GROUP] * (len(next(iter(cells.values()))) if cells else 0)
             self._count(column, labels, failed)
@@ -50,8 +52,10 @@ class GroupCounts:
             _add_counts(groups, name, count, rejected.get(label, {}))
 
 
-def label_rows(column: SensitiveColumn, cells: Sequence[str], numbers: Any) -> list[str]:
-    """Label each row with its group; `numbers` has the column as float64, NaN for null, if it has edges."""
+def label_rows(column: SensitiveColumn, column_type: str, cells: Sequence[str], numbers: Any) -> list[str]:
+    """Label each row with its group; `numbers` has the column as float64, NaN for null, if it is not of strings."""
+    if column_type == "boolean":
+        return [EMPTY_GROUP if value != value else "true" if value else "false" for value in numbers.tolist()]
     if not column.edges:
         return [cell or EMPTY_GROUP for cell in cells]
     names = _format_bins(column.edges)

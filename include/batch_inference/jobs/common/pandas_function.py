@@ -5,10 +5,13 @@ from __future__ import annotations
 import importlib
 import math
 from collections import Counter
+from datetime import timezone
+from decimal import Decimal
 from typing import Any, Callable, Mapping, Sequence
 
 import numpy as np
 
+from batch_inference.jobs.common.cell_types import is_number_type, is_typed, parse_cell, to_decimal_text
 from batch_inference.jobs.common.errors import ConfigError, FunctionError
 from batch_inference.jobs.common.json_reading import Cell
 from batch_inference.jobs.config.preprocess_config import UserFunction
@@ -16,6 +19,8 @@ from batch_inference.jobs.config.preprocess_config import UserFunction
 # From here on a float is not exact for all integers.
 FIRST_INEXACT_INTEGER = 1 << 53
 _TRUTH = (bool, np.bool_)
+# Days after 1970-01-01 that lie within the nanoseconds of pandas before 2.0.
+_PANDAS_1_DAYS = frozenset(range(-106_751, 106_751))
 
 
 class PandasFunction:
@@ -129,15 +134,19 @@ class PandasFunction:
 
 
 def to_series(column_type: str | None, cells: Sequence[Cell]) -> Any:
-    """Convert a column of cells to a pandas Series; anything but a number stays text.
+    """Convert a column of cells to a pandas Series; strings and JSON stay text.
 
     Integers with nulls become floats, as pandas reads them, or `Int64` if a float is not exact for one of them. Pandas
-    has `Int64` since 0.24; before 1.0 its nulls are NaN.
+    has `Int64` since 0.24; before 1.0 its nulls are NaN. Booleans with nulls are `boolean`. Dates and timestamps are
+    `datetime64` (of UTC if they have a zone), or datetimes where pandas before 2.0 has no `datetime64` of their year.
+    Decimals are decimal.Decimal.
     """
     import pandas as pd
 
-    if column_type not in ("integer", "float"):
+    if column_type is None or not is_typed(column_type):
         return pd.Series(list(cells), dtype=object)
+    if column_type not in ("integer", "float"):
+        return _to_typed_series(column_type, cells)
     if column_type == "integer":
         numbers = [int(cell) if cell and cell.strip() else None for cell in cells]
         gaps = np.array([number is None for number in numbers], dtype=bool)
@@ -150,6 +159,37 @@ def to_series(column_type: str | None, cells: Sequence[Cell]) -> Any:
     return pd.Series([float(cell) if cell and cell.strip() else math.nan for cell in cells], dtype="float64")
 
 
+def _to_typed_series(column_type: str, cells: Sequence[Cell]) -> Any:
+    """Convert booleans, dates, timestamps or decimals. Raises ValueError for another cell."""
+    import pandas as pd
+
+    values: list[Any] = []
+    for cell in cells:
+        value, allowed = parse_cell(cell or "", column_type)
+        if allowed:
+            raise ValueError(f"found {cell!r}, allowed is {allowed}")
+        values.append(value)
+    if is_number_type(column_type):
+        return pd.Series(values, dtype=object)
+    gaps = np.array([value is None for value in values], dtype=bool)
+    if column_type == "boolean":
+        truth = np.array([bool(value) for value in values], dtype=bool)
+        return pd.Series(pd.arrays.BooleanArray(truth, gaps) if gaps.any() else truth)
+    unit = "D" if column_type == "date" else "us"
+    times = np.array([value or 0 for value in values], dtype=np.int64).astype(f"datetime64[{unit}]")
+    times[gaps] = "NaT"
+    # pandas before 2.0 has nanoseconds alone, and converts to them without a check for an overflow.
+    has_microseconds = int(pd.__version__.split(".")[0]) >= 2
+    if not has_microseconds and not _PANDAS_1_DAYS.issuperset(
+        times[~gaps].astype("datetime64[D]").astype(int)
+    ):
+        moments = [None if moment is None else moment for moment in times.astype("datetime64[us]").tolist()]
+        utc = timezone.utc if column_type == "timestamptz" else None
+        return pd.Series([moment and moment.replace(tzinfo=utc) for moment in moments], dtype=object)
+    series = pd.Series(times.astype("datetime64[us]" if has_microseconds else "datetime64[ns]"))
+    return series.dt.tz_localize("UTC") if column_type == "timestamptz" else series
+
+
 def is_missing(value: Any) -> bool:
     """Whether a value of a Series is None, NaN, NaT or pandas' NA."""
     if value is None:
@@ -159,12 +199,12 @@ def is_missing(value: Any) -> bool:
     return bool(unequal) if isinstance(unequal, _TRUTH) else unequal is value
 
 
-def format_pandas_value(value: Any) -> str:
-    """Convert a value of a Series to a cell; a missing one becomes empty."""
+def format_pandas_value(value: Any, true: str = "true", false: str = "false") -> str:
+    """Convert a value of a Series to a cell; a missing one becomes empty, and a boolean `true` or `false`."""
     if type(value) is float:  # fast path: most values are
         return repr(value) if value == value else ""
     if is_missing(value):
         return ""
     if isinstance(value, _TRUTH):
-        return "true" if value else "false"
-    return str(value)
+        return true if value else false
+    return to_decimal_text(value) if isinstance(value, Decimal) else str(value)

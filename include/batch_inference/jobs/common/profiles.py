@@ -14,6 +14,7 @@ from typing import Any, Iterable, Mapping, Sequence
 
 import numpy as np
 
+from batch_inference.jobs.common.cell_types import MICROSECONDS_A_DAY, format_day, is_number_type, is_typed
 from batch_inference.jobs.common.errors import JobError
 
 GAMMA = 1.02
@@ -137,7 +138,7 @@ class NumberProfile:
 
 @dataclass
 class TextProfile:
-    """Counts of the values of one string column; `others` are those that are not counted one by one."""
+    """Counts of the values of one column that is not of numbers; `others` are those that are not counted one by one."""
 
     count: int = 0
     nulls: int = 0
@@ -163,6 +164,10 @@ class TextProfile:
         values = dict(sorted(self.values.items(), key=lambda item: (-item[1], item[0])))
         return {"kind": "text", **vars(self), "values": values}
 
+    def add_counts(self, counts: Mapping[str, int]) -> None:
+        """Count values that are counted already, an empty one as null."""
+        self._update(Counter(counts))
+
     def _update(self, counts: Counter[str]) -> None:
         self.nulls += counts.pop("", 0)
         self.count += sum(counts.values())
@@ -177,18 +182,24 @@ class Profile:
     """Profiles of columns by name."""
 
     def __init__(self, column_types: Mapping[str, str] | None = None) -> None:
+        self._types = dict(column_types or {})
         self._columns: dict[str, NumberProfile | TextProfile] = {
-            name: TextProfile() if column_type == "string" else NumberProfile()
-            for name, column_type in (column_types or {}).items()
+            name: NumberProfile() if is_number_type(column_type) else TextProfile()
+            for name, column_type in self._types.items()
         }
 
     def add(self, cells: Mapping[str, Sequence[str]], numbers: Mapping[str, np.ndarray]) -> None:
-        """Count one batch of records: the text of each string column, float64 for the others."""
+        """Count one batch of records: the text of each string column, float64 for the others.
+
+        Booleans are counted as `true` and `false`, dates and timestamps by day.
+        """
         for name, column in self._columns.items():
             if name not in cells:
                 continue
             if isinstance(column, NumberProfile):
                 column.add(numbers[name])
+            elif is_typed(self._types[name]) and name in numbers:
+                column.add_counts(_count_labels(numbers[name], self._types[name]))
             else:
                 column.add(cells[name])
 
@@ -214,6 +225,19 @@ class Profile:
 
     def to_dict(self) -> dict[str, Any]:
         return {name: column.to_dict() for name, column in self._columns.items()}
+
+
+def _count_labels(numbers: np.ndarray, column_type: str) -> dict[str, int]:
+    """Count booleans by value, and dates and timestamps by day; nulls as an empty text."""
+    present = numbers[~np.isnan(numbers)]
+    if column_type.startswith("timestamp"):
+        present = present // MICROSECONDS_A_DAY
+    values, counts = np.unique(present, return_counts=True)
+    labels = (
+        ("true" if value else "false") if column_type == "boolean" else format_day(int(value))
+        for value in values.tolist()
+    )
+    return {"": len(numbers) - len(present), **dict(zip(labels, counts.tolist()))}
 
 
 def merge_profiles(documents: Iterable[Mapping[str, Any]]) -> dict[str, Any]:

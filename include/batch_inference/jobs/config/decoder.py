@@ -47,10 +47,13 @@ def decode(kind: Any, value: Any, path: str = "") -> Any:
     """Decode the JSON value at `path` as `kind`, whose keys are its field names; null counts as missing.
 
     `kind` is a dataclass; its fields are str, bool, int, float, Literal of strings, Optional[X], Tuple[X, ...],
-    Dict[str, X], dataclasses, or Union[int, float], which keeps integers exact. Raises ConfigError.
+    Dict[str, X], dataclasses, or Union[int, float], which keeps integers exact, with or without str. Raises
+    ConfigError.
     """
     base, parts = get_origin(kind) or kind, get_args(kind)
     if base is Union:
+        if str in parts and isinstance(value, str):
+            return value
         decoded = decode(float if float in parts else parts[0], value, path)
         return value if int in parts else decoded
     if base is Literal:

@@ -7,19 +7,18 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Dict, List, Literal, Optional, Tuple, Union
 
+from batch_inference.jobs.common.cell_types import ALLOWED_TYPES, is_column_type
+from batch_inference.jobs.common.errors import ConfigError
 from batch_inference.jobs.config.decoder import decode
 from batch_inference.jobs.config.preprocess_config import SensitiveColumn, UserFunction
-
-# A nested part of a prediction may be kept as JSON.
-OutputType = Literal["string", "integer", "float", "json"]
 
 
 @dataclass(frozen=True)
 class OutputColumn:
-    """One column of the output. Its type is the same in every shard."""
+    """One column of the output. Its type, one of cell_types.py or json, is the same in every shard."""
 
     name: str
-    type: OutputType
+    type: str
 
 
 @dataclass(frozen=True)
@@ -51,7 +50,7 @@ class Predictions:
 
     fields: Dict[str, str]
     format: Literal["jsonlines", "csv", "json", "auto"] = "jsonlines"
-    types: Dict[str, OutputType] = field(default_factory=dict)
+    types: Dict[str, str] = field(default_factory=dict)
     nullable: Tuple[str, ...] = ()
     echo: Dict[str, str] = field(default_factory=dict)
 
@@ -129,6 +128,11 @@ class JoinSpec:
     def from_dict(cls, document: Any) -> JoinSpec:
         """Read the JSON form; docs/reference/job-files.md lists its keys. Raises ConfigError that names the field."""
         spec: JoinSpec = decode(cls, document)
+        for column in (*spec.columns, *spec.output_columns):
+            if column.type != "json" and not is_column_type(column.type):
+                raise ConfigError(
+                    f"{column.name} has the type {column.type!r}, allowed are json, {ALLOWED_TYPES}"
+                )
         return spec
 
     @cached_property

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Collection, List, Literal, Optional, Tuple, Union
 
+from batch_inference.jobs.common.cell_types import ALLOWED_TYPES, is_column_type, is_typed
 from batch_inference.jobs.common.errors import ConfigError
 from batch_inference.jobs.config.decoder import decode_version, read_document
 
@@ -18,12 +19,13 @@ class Column:
     """One column of the input; an object may leave out an optional one."""
 
     name: str
-    type: Literal["string", "integer", "float"]
+    type: str
     optional: bool = False
 
     @property
-    def is_numeric(self) -> bool:
-        return self.type != "string"
+    def is_typed(self) -> bool:
+        """Whether a cell may be of another type: any column but one of strings."""
+        return is_typed(self.type)
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,7 @@ class InputConfig:
 class Rule:
     """One rule of the pipeline; which fields are used depends on `kind`. A null (an empty cell) fails `required` only.
 
+    `min` and `max` are texts for dates and timestamps, and may be for decimals.
     `expected`: for a range that was computed from the baseline, what is allowed and why.
     """
 
@@ -72,8 +75,8 @@ class Rule:
     kind: Literal["required", "range", "allowed", "pattern", "duplicates"]
     columns: Tuple[str, ...]
     values: Tuple[str, ...] = ()
-    min: Optional[Union[int, float]] = None
-    max: Optional[Union[int, float]] = None
+    min: Optional[Union[int, float, str]] = None
+    max: Optional[Union[int, float, str]] = None
     exclusive_min: bool = False
     exclusive_max: bool = False
     expected: str = ""
@@ -144,6 +147,9 @@ def read_config(path: Path) -> PreprocessConfig:
 def parse_config(document: Any) -> PreprocessConfig:
     """Decode `document`. Raises ConfigError with the field, what was found and what is allowed."""
     config = decode_version(PreprocessConfig, document, CONFIG_VERSION)
+    for index, column in enumerate(config.input.columns):
+        if not is_column_type(column.type):
+            raise ConfigError(f"input.columns[{index}].type is {column.type!r}, allowed are {ALLOWED_TYPES}")
     for index, rule in enumerate(config.rules):
         _check_pattern(rule.pattern, f"rules[{index}].pattern")
     return config

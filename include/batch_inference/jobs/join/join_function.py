@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import json
 import math
+from datetime import date, datetime, time
 from functools import partial
 from typing import Any, Callable, Sequence
 
+from batch_inference.jobs.common.cell_types import is_time_type, is_typed
 from batch_inference.jobs.common.errors import FunctionError, JoinError
 from batch_inference.jobs.common.json_reading import Cell, decode_record, is_encodable
 from batch_inference.jobs.common.numeric import parse_column
@@ -99,17 +101,33 @@ class JoinFunctionRunner:
             converted = [
                 int(value) if isinstance(value, float) and value.is_integer() else value for value in values
             ]
+        elif is_time_type(kind):
+            converted = [_format_time(value, kind) for value in values]
         cells = [format_pandas_value(value) for value in converted]
         for at, cell in enumerate(cells):
             if not is_encodable(cell):
                 raise build_error(at, "which is not text: it has half of a surrogate pair")
-        if kind in ("integer", "float"):
+        if is_typed(kind):
             wrong = parse_column(cells, kind).allowed
             if wrong:
                 at, allowed = min(wrong.items())
                 raise build_error(at, f"allowed is {allowed}", cells[at])
             return [cell or None for cell in cells]
         return [cell or (None if is_missing(value) else cell) for cell, value in zip(cells, values)]
+
+
+def _format_time(value: Any, kind: str) -> Any:
+    """The ISO text of a date or a timestamp; any other value as it is, also a time of day in a column of dates."""
+    if is_missing(value) or not isinstance(value, date):
+        return value
+    if (
+        kind == "date"
+        and isinstance(value, datetime)
+        and value.time() == time()
+        and not getattr(value, "nanosecond", 0)
+    ):
+        return value.date().isoformat()
+    return value.isoformat()
 
 
 def _to_json_cell(value: Any, build_error: Callable[[str], JoinError]) -> Cell:

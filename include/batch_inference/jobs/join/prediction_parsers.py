@@ -11,6 +11,7 @@ import numpy as np
 from batch_inference.jobs.common.arrow import read_numbers
 from batch_inference.jobs.common.binary_formats import BYTE_ORDER_MARK
 from batch_inference.jobs.common.blocks import Block
+from batch_inference.jobs.common.cell_types import is_typed
 from batch_inference.jobs.common.csv_reading import UnreadableRecordError, parse_rows
 from batch_inference.jobs.common.json_reading import decode_prediction
 from batch_inference.jobs.common.numeric import parse_column
@@ -247,9 +248,12 @@ def extract_fields(fields: Sequence[PredictionField], predictions: Sequence[Any]
 
 
 def validate_columns(fields: Sequence[PredictionField], columns: list[list[str]]) -> list[list[str]]:
-    """Check the numeric columns; nulls are allowed in nullable ones. Raises UnreadableRecordError."""
+    """Check the columns of all types but string and json; nulls are allowed in nullable ones.
+
+    Raises UnreadableRecordError.
+    """
     for at, (field, texts) in enumerate(zip(fields, columns)):
-        if field.column.type not in ("integer", "float"):
+        if not is_typed(field.column.type):
             continue
         if field.nullable:
             texts = columns[at] = ["" if text.strip().lower() in _NULL_TEXTS else text for text in texts]

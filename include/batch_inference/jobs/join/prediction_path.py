@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from batch_inference.jobs.common.cell_types import is_number_type
 from batch_inference.jobs.common.json_reading import (
     MAX_SHOWN,
     JsonNumber,
@@ -44,12 +45,14 @@ def extract_text(prediction: Any, path: str, column_type: str, nullable: bool) -
             f"{path!r} is {dumps(value)[:MAX_SHOWN]}, allowed is one value; its type may be set to json"
         )
     if isinstance(value, bool):
-        if column_type != "string":
+        if column_type not in ("string", "boolean"):
+            allowed = "a number" if is_number_type(column_type) else f"a {column_type}"
             raise PredictionFieldError(
-                f"{path!r} is {str(value).lower()}, allowed is a number; its type may be set to string"
+                f"{path!r} is {str(value).lower()}, allowed is {allowed}; its type may be set to string"
             )
         return str(value).lower()
-    if column_type != "string" and not isinstance(value, JsonNumber):
+    # A decimal may be a text, since many programs read numbers as doubles.
+    if column_type in ("integer", "float") and not isinstance(value, JsonNumber):
         raise PredictionFieldError(f"{path!r} is not a number but {value!r}; its type may be set to string")
     return _check_encodable(str(value), path)
 

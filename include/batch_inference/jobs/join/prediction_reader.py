@@ -11,6 +11,7 @@ import numpy as np
 from batch_inference.jobs.common.arrow import read_numbers
 from batch_inference.jobs.common.binary_formats import check_predictions_are_text
 from batch_inference.jobs.common.blocks import BLOCK_BYTES, Block, BlockReader, count_records, join_blocks
+from batch_inference.jobs.common.cell_types import is_number_type
 from batch_inference.jobs.common.csv_reading import UnreadableRecordError
 from batch_inference.jobs.common.errors import JoinError, PredictionCountError, PredictionError
 from batch_inference.jobs.common.json_reading import dumps
@@ -66,12 +67,26 @@ class PredictionBatch:
         return None
 
     def read_values(self) -> list[Any]:
-        """Read the values of each field except echoes: float64 with NaN for null, or texts. Uses cached results."""
+        """Read the values of each field except echoes: float64 with NaN for null, or texts. Uses cached results.
+
+        Booleans are `true` and `false`, whatever their words.
+        """
         return [
-            parse_column(texts, field.column.type)[0] if field.column.type in ("integer", "float") else texts
+            _convert_texts(texts, field.column.type)
             for field, texts in zip(self.spec.prediction_fields, self.read_texts())
             if not field.is_echo
         ]
+
+
+def _convert_texts(texts: list[str], column_type: str) -> Any:
+    if is_number_type(column_type):
+        return parse_column(texts, column_type).numbers
+    if column_type == "boolean":
+        return [
+            "" if value != value else "true" if value else "false"
+            for value in parse_column(texts, column_type).numbers.tolist()
+        ]
+    return texts
 
 
 class LinePredictionBatch(PredictionBatch):

@@ -13,6 +13,7 @@ import numpy as np
 
 from batch_inference.jobs.common.arrow import find_arrow, read_numbers
 from batch_inference.jobs.common.binary_formats import BYTE_ORDER_MARK
+from batch_inference.jobs.common.cell_types import is_typed
 from batch_inference.jobs.common.csv_reading import create_csv_reader, has_canonical_quotes
 from batch_inference.jobs.common.errors import JoinError
 from batch_inference.jobs.common.numeric import parse_column
@@ -40,7 +41,7 @@ def check_records(records: RecordBlock) -> None:
         raise JoinError(f"{error}. {_ADVICE} rejects such records") from error
     wrong: list[tuple[int, str]] = []
     for column in records.spec.columns:
-        if column.type != "string" and column.name in cells:
+        if is_typed(column.type) and column.name in cells:
             texts = [cell or "" for cell in cells[column.name]]
             for index, allowed in parse_column(texts, column.type).allowed.items():
                 wrong.append((index, f"{column.name} is {texts[index]!r}, allowed is {allowed}"))
@@ -102,10 +103,21 @@ def _is_sound_to_arrow(records: RecordBlock) -> bool:
         for column in records.spec.columns
         if column.type in kinds and column.name in records.columns
     }
+    # Arrow has other texts of dates, timestamps and booleans: these cells are checked as without it.
+    texts = [
+        column
+        for column in records.spec.columns
+        if column.type not in kinds and is_typed(column.type) and column.name in records.columns
+    ]
+    types.update((column.name, pyarrow.string()) for column in texts)
     # Reading one column is enough to count the cells of all records.
     table = records.read_arrow_table(pyarrow, types or {records.columns[0]: pyarrow.string()})
     if table is None:
         return False
+    for column in texts:
+        cells = [cell or "" for cell in table.column(column.name).to_pylist()]
+        if parse_column(cells, column.type).allowed:
+            return False
     return all(
         np.isfinite(read_numbers(table.column(name))).all()
         for name, kind in types.items()

@@ -8,10 +8,16 @@ from typing import Any, Mapping, Sequence
 from batch_inference.jobs.common.arrow import find_arrow
 from batch_inference.jobs.common.binary_formats import BYTE_ORDER_MARK
 from batch_inference.jobs.common.blocks import Block
+from batch_inference.jobs.common.cell_types import FALSE_WORDS, TRUE_WORDS
 from batch_inference.jobs.common.csv_reading import UnreadableRecordError, find_empty_strings, parse_rows
 from batch_inference.jobs.common.errors import JoinError
 from batch_inference.jobs.common.json_reading import Cell, decode_record, to_cell
 from batch_inference.jobs.config.join_spec import JoinSpec
+
+_TRUE_TEXTS, _FALSE_TEXTS = (
+    [form for word in words for form in dict.fromkeys((word, word.title(), word.upper()))]
+    for words in (TRUE_WORDS, FALSE_WORDS)
+)
 
 
 @dataclass
@@ -52,7 +58,7 @@ class RecordBlock:
     def read_arrow_table(self, arrow: Any, types: Mapping[str, Any]) -> Any:
         """Read columns of CSV records with Arrow; `types` has their Arrow types.
 
-        None if Arrow rejects a number that the rules accept ("+5"), or finds other rows.
+        None if Arrow rejects a cell that the rules accept ("+5", a date with spaces), or finds other rows.
         """
         data = self.block.data
         wanted = [name for name in self.columns if name in types]
@@ -71,11 +77,13 @@ class RecordBlock:
                     column_types={name: types[name] for name in wanted},
                     include_columns=wanted,
                     null_values=[""],
+                    true_values=_TRUE_TEXTS,
+                    false_values=_FALSE_TEXTS,
                     strings_can_be_null=True,
                     quoted_strings_can_be_null=not self.spec.has_quoted_empty_strings,
                 ),
             )
-        except arrow.ArrowInvalid:
+        except (arrow.ArrowInvalid, arrow.ArrowNotImplementedError):
             return None
         return table if table.num_rows == self.record_count else None
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import re
 from concurrent.futures import Future, ThreadPoolExecutor
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, Callable, Iterable, Mapping, Sequence
 
@@ -15,6 +16,13 @@ import numpy as np
 
 from batch_inference.jobs.common.arrow import find_arrow, read_numbers, require_arrow
 from batch_inference.jobs.common.blocks import Block
+from batch_inference.jobs.common.cell_types import (
+    is_number_type,
+    is_typed,
+    parse_cell,
+    parse_decimal_type,
+    to_decimal_text,
+)
 from batch_inference.jobs.common.csv_reading import format_csv_lines
 from batch_inference.jobs.common.errors import JoinError
 from batch_inference.jobs.common.json_reading import Cell, decode_record, dumps
@@ -97,7 +105,7 @@ class CsvSink(BytesSink):
         if columns is None or not all(map(_are_all_finite, columns)):
             columns = [
                 self._encode_lines(zip(texts))
-                if field.type in ("string", "json")
+                if field.type not in ("integer", "float")
                 else "\n".join(texts).encode().split(b"\n")
                 for field, texts in zip(self.spec.prediction_columns, predictions.read_texts())
             ]
@@ -198,10 +206,8 @@ class ParquetSink(Sink):
         # Without pyarrow, the second one raises the error.
         pyarrow = self._arrow = find_arrow() or require_arrow("join.format is parquet")
         self._types = {
-            "string": pyarrow.string(),
-            "json": pyarrow.string(),
-            "integer": pyarrow.int64(),
-            "float": pyarrow.float64(),
+            column.type: get_arrow_type(pyarrow, column.type)
+            for column in (*spec.columns, *spec.output_columns)
         }
         fields = [(column.name, self._types[column.type]) for column in spec.output_columns]
         self._schema = pyarrow.schema(fields)
@@ -279,6 +285,8 @@ class ParquetSink(Sink):
         if kind in ("integer", "float"):
             convert: Callable[[str], float] = int if kind == "integer" else float
             values = [convert(cell) if cell and cell.strip() else None for cell in cells]
+        elif is_typed(kind):
+            values = [_parse_value(cell, kind) for cell in cells]
         return self._arrow.array(values, self._types[kind])
 
     def _write_row_group(self, tables: Sequence[Any]) -> None:
@@ -289,6 +297,31 @@ class ParquetSink(Sink):
             )
         if tables:
             self._writer.write_table(table, row_group_size=max(1, table.num_rows))
+
+
+def get_arrow_type(arrow: Any, column_type: str) -> Any:
+    """Arrow's type of a column of the output."""
+    size = parse_decimal_type(column_type)
+    if size is not None:
+        return arrow.decimal128(size.precision, size.scale)
+    return {
+        "string": arrow.string(),
+        "json": arrow.string(),
+        "integer": arrow.int64(),
+        "float": arrow.float64(),
+        "boolean": arrow.bool_(),
+        "date": arrow.date32(),
+        "timestamp": arrow.timestamp("us"),
+        "timestamptz": arrow.timestamp("us", tz="UTC"),
+    }[column_type]
+
+
+def _parse_value(cell: Cell, kind: str) -> Any:
+    """The value of a cell for Arrow. Raises ValueError if it is not of this type."""
+    value, allowed = parse_cell(cell or "", kind)
+    if allowed:
+        raise ValueError(f"found {cell!r}, allowed is {allowed}")
+    return value
 
 
 def create_number_appender(delimiter: bytes) -> NumberAppender | None:
@@ -350,15 +383,25 @@ def _encode_cell(cell: Cell, kind: str) -> str:
         return "null"
     if kind == "json":
         return cell
-    return dumps(cell) if kind == "string" else _encode_number(cell)
+    return _encode_number(cell, kind) if is_number_type(kind) else _encode_text(cell, kind)
 
 
-def _encode_number(cell: str) -> str:
+def _encode_text(cell: str, kind: str) -> str:
+    if kind == "string":
+        return dumps(cell)
+    if not cell.strip(" \t"):
+        return "null"
+    return ("true" if _parse_value(cell, kind) else "false") if kind == "boolean" else dumps(cell)
+
+
+def _encode_number(cell: str, kind: str) -> str:
     if _JSON_NUMBER.fullmatch(cell):
         return cell
     cell = cell.strip()
     if not cell:
         return "null"
+    if kind not in ("integer", "float"):
+        return to_decimal_text(Decimal(cell))
     return str(int(cell)) if cell.lstrip("+-").isdigit() else repr(float(cell))
 
 
@@ -370,9 +413,9 @@ def _find_repetitive_columns(table: Any) -> list[str]:
 
 def _count_values(column: Any) -> int:
     """Count the distinct values of a column, with null as one."""
-    if str(column.type) == "string":
-        return len(set(column.to_pylist()))
-    return len(np.unique(read_numbers(column)))
+    if str(column.type) in ("int64", "double"):
+        return len(np.unique(read_numbers(column)))
+    return len(set(column.to_pylist()))
 
 
 SINKS: dict[str, type[Sink]] = {"csv": CsvSink, "jsonlines": JsonLinesSink, "parquet": ParquetSink}

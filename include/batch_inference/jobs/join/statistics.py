@@ -15,6 +15,7 @@ from typing import Any, Dict, Iterable, Mapping, Sequence
 
 import numpy as np
 
+from batch_inference.jobs.common.cell_types import is_typed
 from batch_inference.jobs.common.groups import MAX_GROUPS, OTHER_GROUP, label_rows
 from batch_inference.jobs.common.numeric import parse_column
 from batch_inference.jobs.common.profiles import Profile
@@ -154,11 +155,14 @@ def _count_sensitive_groups(
 ) -> dict[str, dict[str, GroupPredictions]]:
     sensitive_columns = records.spec.sensitive_columns
     cells = records.read_columns([group.column for group in sensitive_columns])
+    types = {column.name: column.type for column in records.spec.columns}
     selected = _find_selected_rows(records.spec.selection, prediction_values)
     found: dict[str, dict[str, GroupPredictions]] = {}
     for group in sensitive_columns:
         texts = [cell or "" for cell in cells[group.column]]
-        labels = label_rows(group, texts, parse_column(texts, "float").numbers if group.edges else None)
+        column_type = types[group.column]
+        numbers = parse_column(texts, column_type).numbers if is_typed(column_type) else None
+        labels = label_rows(group, column_type, texts, numbers)
         codes: dict[str, int] = {}
         places = np.array([codes.setdefault(label, len(codes)) for label in labels], dtype=np.int64)
         found[group.column] = _count_groups(list(codes), places, prediction_values, selected)

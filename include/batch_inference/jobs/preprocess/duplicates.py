@@ -239,7 +239,7 @@ class KeyCollector:
 
     def _must_validate(self) -> bool:
         """Whether earlier rules may reject one record of a key and pass another; if not, all of them count, or none."""
-        read = {column.name for column in self._source.columns if column.is_numeric}
+        read = {column.name for column in self._source.columns if column.is_typed}
         for rule in self._rules:
             if rule.kind != "duplicates":
                 read.update(rule.columns)

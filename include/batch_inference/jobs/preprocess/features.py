@@ -15,6 +15,7 @@ from batch_inference.jobs.common.byte_ranges import (
     find_cells_with,
     join_cells,
 )
+from batch_inference.jobs.common.cell_types import parse_cell
 from batch_inference.jobs.common.errors import FunctionError
 from batch_inference.jobs.common.json_reading import format_excerpt, is_encodable
 from batch_inference.jobs.common.pandas_function import PandasFunction, format_pandas_value
@@ -32,6 +33,11 @@ class FeatureBuilder:
         self._config = config
         source = config.input
         self._has_commas = source.format == "csv" and source.delimiter != ","  # within cells, without quotes
+        self._boolean_features = [
+            column.name
+            for column in source.columns
+            if column.type == "boolean" and column.name in config.feature_columns
+        ]
         self._function: PandasFunction | None = None
         if config.function is not None:
             self._function = PandasFunction(
@@ -55,7 +61,7 @@ class FeatureBuilder:
         if not len(places):
             return b"", places, failed
         kept = table.select(passed)
-        cells, is_plain = self._impute(kept)
+        cells, is_plain = self._replace_cells(kept)
         names = self._config.feature_columns
         if self._function is None:
             lines, ends, broken = _format_cells(
@@ -75,9 +81,12 @@ class FeatureBuilder:
         failed.update((int(places[at]), ("line break", reason)) for at, reason in broken.items())
         return lines, ends, failed
 
-    def _impute(self, table: Table) -> tuple[dict[str, ByteCells], np.ndarray]:
-        """The cells of a table with values in place of empty ones, and for each row whether all are plain then."""
-        replaced: dict[str, tuple[np.ndarray, int, int]] = {}
+    def _replace_cells(self, table: Table) -> tuple[dict[str, ByteCells], np.ndarray]:
+        """The cells of a table with values in place of empty ones, and booleans as 1 and 0.
+
+        Also returns for each row whether all cells are plain then.
+        """
+        replaced: dict[str, list[tuple[np.ndarray, int, int]]] = {}
         is_plain = table.is_plain
         buffer = next(iter(table.cells.values())).buffer
         for impute in self._config.imputations:
@@ -87,18 +96,27 @@ class FeatureBuilder:
             if is_blank.any():
                 start = len(buffer)
                 buffer += impute.value.encode("utf-8")
-                replaced[impute.column] = is_blank, start, len(buffer)
+                replaced[impute.column] = [(is_blank, start, len(buffer))]
                 if any(character in impute.value for character in _SPECIAL):
                     is_plain = is_plain & ~is_blank
+        for name in self._boolean_features:
+            if name in table.cells:
+                truth = {text: table.numbers[name] == number for text, number in (("0", 0), ("1", 1))}
+                for is_blank, start, end in replaced.get(name, []):
+                    text = "1" if parse_cell(buffer[start:end].decode("utf-8"), "boolean")[0] else "0"
+                    truth[text] |= is_blank
+                replaced[name] = [
+                    (mask, len(buffer) + at, len(buffer) + at + 1) for at, mask in enumerate(truth.values())
+                ]
+                buffer += b"01"
         if not replaced:
             return table.cells, is_plain
         buffer += bytes(PADDING)
         cells = {}
         for name, column in table.cells.items():
             starts, ends = column.starts, column.ends
-            if name in replaced:
-                is_blank, start, end = replaced[name]
-                starts, ends = np.where(is_blank, start, starts), np.where(is_blank, end, ends)
+            for mask, start, end in replaced.get(name, ()):
+                starts, ends = np.where(mask, start, starts), np.where(mask, end, ends)
             cells[name] = ByteCells(buffer, starts, ends)
         return cells, is_plain
 
@@ -114,7 +132,8 @@ class FeatureBuilder:
                 texts = list(cells[name])
                 features[name] = [texts[at] for at in kept_rows]
                 continue
-            features[name] = [format_pandas_value(value) for value in values]
+            truth = ("1", "0") if name in self._boolean_features else ("true", "false")
+            features[name] = [format_pandas_value(value, *truth) for value in values]
             not_encodable = next((cell for cell in features[name] if not is_encodable(cell)), None)
             if not_encodable is not None:
                 raise FunctionError(

@@ -44,7 +44,9 @@ class RecordValidator:
         self._rules = [(rule.name, *compile_rule(rule, config.input)) for rule in config.rules]
         self.feature_builder = FeatureBuilder(config)
         self.profile = Profile({column.name: column.type for column in config.input.columns})
-        self.group_counts = GroupCounts(config.sensitive_columns)
+        self.group_counts = GroupCounts(
+            config.sensitive_columns, {column.name: column.type for column in config.input.columns}
+        )
 
     def validate(
         self, names: ColumnNames, batch: Batch, duplicate_flags: Mapping[str, np.ndarray], records_label: str
@@ -93,7 +95,7 @@ def build_table(
     failed: dict[int, tuple[str, str]] = {}
     numbers = {}
     for column in input_config.columns:
-        if column.is_numeric and column.name in cells:
+        if column.is_typed and column.name in cells:
             numbers[column.name], wrong = parse_byte_cells(cells[column.name], column.type)
             for row, allowed in wrong.items():
                 found = format_excerpt(cells[column.name][row])

@@ -6,14 +6,14 @@ import operator
 import re
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Callable, Iterator
+from typing import Any, Callable, Iterator, Sequence
 
 import numpy as np
 
 from batch_inference.jobs.common.byte_ranges import ByteCells
+from batch_inference.jobs.common.cell_types import is_number_type, parse_cell, parse_decimal_type
 from batch_inference.jobs.common.json_reading import format_excerpt
-from batch_inference.jobs.common.numeric import parse_cell
-from batch_inference.jobs.config.preprocess_config import InputConfig, Rule
+from batch_inference.jobs.config.preprocess_config import Column, InputConfig, Rule
 
 
 @dataclass
@@ -22,7 +22,7 @@ class Table:
 
     Attributes:
         cells: the text of each cell, by column name.
-        numbers: float64 with NaN for null, for the numeric columns.
+        numbers: float64 with NaN for null, for the columns that are not of strings (see numeric.py).
         is_plain: for each row, whether no cell holds a separator, a quote or a line break.
         duplicates: for each `duplicates` rule by name, which rows repeat an earlier one.
     """
@@ -88,18 +88,19 @@ def _required(rule: Rule, _: InputConfig) -> tuple[Check, Reason]:
 
 
 def _range(rule: Rule, source: InputConfig) -> tuple[Check, Reason]:
-    name = rule.columns[0]
-    whole = source.get_column(name).type == "integer"
-    low, high = rule.min, rule.max
+    column = source.get_column(rule.columns[0])
+    name = column.name
+    low, high = (_parse_bound(bound, column.type) for bound in (rule.min, rule.max))
     bounds = []
-    if low is not None:
-        bounds.append(f"{'above' if rule.exclusive_min else 'at least'} {_format_bound(low)}")
-    if high is not None:
-        bounds.append(f"{'below' if rule.exclusive_max else 'at most'} {_format_bound(high)}")
+    if rule.min is not None:
+        bounds.append(f"{'above' if rule.exclusive_min else 'at least'} {_format_bound(rule.min)}")
+    if rule.max is not None:
+        bounds.append(f"{'below' if rule.exclusive_max else 'at most'} {_format_bound(rule.max)}")
     allowed = rule.expected or " and ".join(bounds)
     least, most = (None if bound is None else float(bound) for bound in (low, high))
     is_below = operator.le if rule.exclusive_min else operator.lt
     is_above = operator.ge if rule.exclusive_max else operator.gt
+    find_inexact = _compile_inexact(column, [bound for bound in (low, high) if bound is not None])
 
     def check(table: Table) -> np.ndarray:
         failing = np.zeros(table.row_count, dtype=bool)
@@ -111,7 +112,7 @@ def _range(rule: Rule, source: InputConfig) -> tuple[Check, Reason]:
                 failing |= is_below(values, least)
             if most is not None:
                 failing |= is_above(values, most)
-        for row, value in _iter_inexact_integers(table, name) if whole else ():
+        for row, value in find_inexact(table):
             failing[row] = (low is not None and is_below(value, low)) or (
                 high is not None and is_above(value, high)
             )
@@ -126,23 +127,29 @@ def _range(rule: Rule, source: InputConfig) -> tuple[Check, Reason]:
 def _allowed(rule: Rule, source: InputConfig) -> tuple[Check, Reason]:
     name = rule.columns[0]
     column = source.get_column(name)
-    listed = ", ".join(rule.values if column.is_numeric else map(repr, rule.values))
+    listed = ", ".join(rule.values if column.is_typed else map(repr, rule.values))
     texts = frozenset(rule.values)
-    parsed = [(value, parse_cell(value, "float")[0]) for value in rule.values] if column.is_numeric else []
-    values = np.array([number for _, number in parsed if number is not None])
-    exact = frozenset(Decimal(value.strip()) for value, number in parsed if number is not None)
+    # A float is what a whole number may be compared with; all other values are of the column's type.
+    kind = "float" if column.type == "integer" else column.type
+    exact = frozenset(
+        Decimal(text.strip()) if column.type == "integer" else value
+        for text, value in [(text, parse_cell(text, kind)[0]) for text in rule.values if column.is_typed]
+        if value is not None
+    )
+    values = np.array([float(value) for value in exact])
+    find_inexact = _compile_inexact(column, list(exact))
 
     def check(table: Table) -> np.ndarray:
-        if column.is_numeric and name in table.numbers:
+        if column.is_typed and name in table.numbers:
             failing = np.asarray(~np.isin(table.numbers[name], values) & ~table.find_empty(name))
-            for row, value in _iter_inexact_integers(table, name) if column.type == "integer" else ():
+            for row, value in find_inexact(table):
                 failing[row] = value not in exact  # a Decimal equals, and hashes as, the int of its value
             return failing
         return _flag_cells(table, name, lambda cell: cell not in texts)
 
     def reason(table: Table, row: int) -> str:
         cell = table.cells[name][row]
-        return f"{name} is {cell.strip() if column.is_numeric else format_excerpt(cell)}, allowed is one of {listed}"
+        return f"{name} is {cell.strip() if column.is_typed else format_excerpt(cell)}, allowed is one of {listed}"
 
     return check, reason
 
@@ -156,17 +163,42 @@ def _flag_cells(table: Table, name: str, is_failing: Callable[[str], bool]) -> n
     return np.array([cell in failing for cell in cells], dtype=bool)
 
 
-def _iter_inexact_integers(table: Table, name: str) -> Iterator[tuple[int, int]]:
-    """Yield row and value of each integer of the column that is too large to be exact as a double."""
-    with np.errstate(invalid="ignore"):  # nulls are NaN
-        rows = np.flatnonzero(np.abs(table.numbers[name]) >= 2.0**53)
-    for row in rows.tolist():
-        yield row, int(table.cells[name][row])
+def _compile_inexact(column: Column, bounds: Sequence[Any]) -> Callable[[Table], Iterator[tuple[int, Any]]]:
+    """Compile a function that yields row and exact value of each cell that is a bound as a double, but may not be it.
+
+    All other cells compare as their doubles do. So do whole numbers below 2**53 and decimals of at most 15 digits: each
+    has a double of its own.
+    """
+    size = parse_decimal_type(column.type)
+
+    def is_exact(bound: Any) -> bool:
+        if size is None:
+            return column.type == "float" or abs(bound) < 2.0**53
+        return bool(
+            -bound.as_tuple().exponent <= size.scale and abs(bound) < Decimal(10) ** (15 - size.scale)
+        )
+
+    doubles = [float(bound) for bound in bounds if not is_exact(bound)]
+
+    def find_inexact(table: Table) -> Iterator[tuple[int, Any]]:
+        if doubles and column.name in table.numbers:
+            cells = table.cells[column.name]
+            for row in np.flatnonzero(np.isin(table.numbers[column.name], doubles)).tolist():
+                yield row, parse_cell(cells[row], column.type)[0]
+
+    return find_inexact
 
 
-def _format_bound(bound: float) -> str:
+def _parse_bound(bound: int | float | str | None, column_type: str) -> Any:
+    """A bound as a value of the column: a float means the decimal that it is written as."""
+    if bound is None or not (isinstance(bound, str) or column_type.startswith("decimal(")):
+        return bound
+    return Decimal(str(bound)) if is_number_type(column_type) else parse_cell(str(bound), column_type)[0]
+
+
+def _format_bound(bound: float | str) -> str:
     """A bound in as few digits as give it back."""
-    if isinstance(bound, int):
+    if isinstance(bound, (int, str)):
         return str(bound)
     short = f"{bound:g}"
     return short if float(short) == bound else repr(bound)

@@ -259,7 +259,7 @@ def test_a_value_of_the_wrong_type_is_named_by_its_record_in_the_shard(
         ({"predictions": {"format": "csv"}}, "predictions.fields is missing, it must be an object"),
         (
             {"predictions": {"fields": {"s": "p"}, "types": {"p": "number"}}},
-            "predictions.types.p is 'number', allowed are string, integer, float, json",
+            "p has the type 'number', allowed are json, string, float, integer, boolean",
         ),
         ({"predictions": {"fields": {"s": 1}}}, "predictions.fields.s is 1, allowed is a string"),
         (

@@ -220,7 +220,7 @@ def test_groups_say_whom_rejection_falls_on(tmp_path: Path) -> None:
 
 def test_unreadable_records_have_a_group_of_their_own_however_many_groups_there_are() -> None:
     """They fall on nobody, as those of the groups together do."""
-    counts = GroupCounts([SensitiveColumn("id")])
+    counts = GroupCounts([SensitiveColumn("id")], {"id": "string"})
     counts.add({"id": [str(at) for at in range(MAX_GROUPS + 50)]}, {}, {})
     counts.add_unreadable(["arity", "arity"])
     found = counts.to_dict()["id"]

@@ -11,7 +11,10 @@ import math
 from decimal import Decimal
 from typing import Any, Iterator
 
+import numpy as np
+
 from batch_inference.jobs.common.arrow import require_arrow
+from batch_inference.jobs.common.cell_types import is_time_type, to_decimal_text
 from batch_inference.jobs.common.csv_reading import format_csv_lines
 from batch_inference.jobs.common.errors import InputError
 from batch_inference.jobs.common.json_reading import Cell, JsonNumber, to_cell
@@ -67,7 +70,9 @@ class ParquetRecordReader:
 
     def _read(self, name: str, column: Any, kind: str, first: int) -> list[Cell]:
         try:
-            cells = _cells(column, whole=kind == "integer")
+            cells = _format_times(column) if is_time_type(kind) else None
+            if cells is None:
+                cells = _cells(column, whole=kind in ("integer", "boolean"))
         except _CONVERSION_ERRORS as error:
             raise InputError(
                 f"{self._uri}, record {first + _find_unreadable_value(column):,}: column {name}, of Parquet type "
@@ -83,6 +88,37 @@ class ParquetRecordReader:
             sample = sum(len(text.encode("utf-8", "surrogateescape")) for text in parsed.texts)
             return max(1, round(sample / len(parsed.texts) * rows))
         return 0
+
+
+def _format_times(column: Any) -> list[Cell] | None:
+    """The ISO text of dates and timestamps, with Z if they have a zone; None if the column has others.
+
+    Nanoseconds are kept if they are not zero, so that the record is rejected.
+    """
+    import pyarrow
+    import pyarrow.types as kinds
+
+    if kinds.is_dictionary(column.type):
+        return _format_times(column.dictionary_decode())
+    if kinds.is_date32(column.type):
+        unit, integers = "D", column.view(pyarrow.int32())
+    elif kinds.is_date64(column.type):
+        unit, integers = "ms", column.view(pyarrow.int64())
+    elif kinds.is_timestamp(column.type):
+        unit, integers = column.type.unit, column.view(pyarrow.int64())
+    else:
+        return None
+    is_null = np.array([value is None for value in integers.to_pylist()], dtype=bool)
+    numbers = np.array([value or 0 for value in integers.to_pylist()], dtype=np.int64)
+    times = numbers.astype(f"datetime64[{unit}]")
+    if kinds.is_date(column.type):
+        times = times.astype("datetime64[D]")
+    texts = np.datetime_as_string(times)
+    if unit == "ns":
+        is_exact = numbers % 1_000 == 0
+        texts[is_exact] = np.datetime_as_string(times[is_exact].astype("datetime64[us]"))
+    zone = "Z" if kinds.is_timestamp(column.type) and column.type.tz else ""
+    return [None if null else text + zone for text, null in zip(texts.tolist(), is_null.tolist())]
 
 
 def _cells(column: Any, whole: bool) -> list[Cell]:
@@ -135,7 +171,7 @@ def _to_json_value(value: Any) -> Any:
     if isinstance(value, bytes):
         return value.decode("utf-8", "surrogateescape")
     if isinstance(value, Decimal):
-        return JsonNumber(value)
+        return JsonNumber(to_decimal_text(value))
     if isinstance(value, dict):
         return {key: _to_json_value(one) for key, one in value.items()}
     if isinstance(value, (list, tuple)):  # a map is a list of pairs
