@@ -7,7 +7,7 @@ import click
 from batch_inference.cli.project import find_project
 from batch_inference.common.errors import PipelineError
 from batch_inference.common.formatting import format_count
-from batch_inference.config.pipeline_files import read_pipelines
+from batch_inference.config.pipeline_files import find_shared_prefixes, read_pipelines
 
 
 @click.command()
@@ -18,7 +18,8 @@ def command() -> int:
     """
     results = [result for _, _, result in read_pipelines(find_project().pipelines_folder)]
     errors = [result for result in results if isinstance(result, PipelineError)]
-    for error in errors:
+    shared = find_shared_prefixes(result for result in results if not isinstance(result, PipelineError))
+    for error in (*errors, *shared):
         click.echo(error, err=True)
     click.echo(f"{format_count(len(results) - len(errors), 'valid pipeline')}, {len(errors)} invalid")
-    return 1 if errors else 0
+    return 1 if errors or shared else 0

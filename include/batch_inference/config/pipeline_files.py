@@ -7,11 +7,12 @@ without a look into any other. Files and folders that begin with `_` or `.` are 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from batch_inference.common.errors import PipelineError
 from batch_inference.common.formatting import join_quoted, suggest_name
+from batch_inference.common.names import build_runs_prefix
 from batch_inference.config.inheritance import NAME_PART, list_matrix_keys
 from batch_inference.config.pipeline import MAX_ID_LENGTH, Pipeline, load_pipeline
 
@@ -69,6 +70,31 @@ def read_pipelines(folder: Path) -> Iterator[tuple[str, Path, Pipeline | Pipelin
                 yield pipeline_id, path, load_pipeline(path, folder=folder, matrix_key=key)
             except PipelineError as error:
                 yield pipeline_id, path, error
+
+
+def find_shared_prefixes(pipelines: Iterable[Pipeline]) -> list[str]:
+    """One sentence for each pair of pipelines of which one keeps its runs below the other's prefix in S3.
+
+    Within one `work` the ids keep them apart; this is about pipelines that state different ones.
+    """
+    names_by_prefix: dict[str, list[str]] = {}
+    for each in pipelines:
+        prefix = build_runs_prefix(work=each.work, pipeline=each.name)
+        names_by_prefix.setdefault(prefix, []).append(each.name)
+    found: list[str] = []
+    for prefix, names in names_by_prefix.items():
+        parts = prefix.split("/")
+        # `s3://bucket/` has three slashes; the prefix itself is the last.
+        above = ["/".join(parts[:count]) + "/" for count in range(4, len(parts))]
+        others = [(each, other) for each in above for other in names_by_prefix.get(each, ())]
+        for number, name in enumerate(names):
+            found += [
+                f"{name}: its runs are at {prefix}, where the policies of {other} allow all below {each}; write "
+                f"another work in one of them"
+                for each, other in others
+                if other not in names[number:]
+            ]
+    return found
 
 
 def list_pipeline_ids(folder: Path) -> tuple[str, ...]:

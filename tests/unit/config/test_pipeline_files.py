@@ -15,6 +15,7 @@ from batch_inference.common.errors import PipelineError
 from batch_inference.common.names import build_name_prefix, build_runs_prefix
 from batch_inference.config.pipeline import Pipeline
 from batch_inference.config.pipeline_files import (
+    find_shared_prefixes,
     get_pipelines_folder,
     list_pipeline_ids,
     load_pipeline_by_id,
@@ -22,7 +23,7 @@ from batch_inference.config.pipeline_files import (
     register_folder,
 )
 from batch_inference.requests.iam import build_policies
-from tests.unit.builders import WITHOUT_PREPROCESS, document
+from tests.unit.builders import WITHOUT_PREPROCESS, document, pipeline
 
 #: Two teams, each with a pipeline of the same name, and one above them.
 TREE: dict[str, dict[str, Any]] = {
@@ -269,6 +270,27 @@ def test_an_error_of_one_key_breaks_that_one_only(tmp_path: Path) -> None:
 def test_a_matrix_that_is_none_is_refused(tmp_path: Path, matrix: Any, message: str) -> None:
     write(tmp_path, {"churn.yaml": {"matrix": matrix}})
     assert message in problem(tmp_path, "churn.eu")
+
+
+def test_runs_of_one_pipeline_below_those_of_another_are_found_whatever_work_they_state() -> None:
+    one = pipeline({"name": "risk", "work": "s3://data/work"})
+    below = pipeline({"name": "churn", "work": "s3://data/work/risk/"})
+    beside = pipeline({"name": "risk.churn", "work": "s3://data/other"})
+    alike = pipeline({"name": "risk2", "work": "s3://data/work"})
+    assert find_shared_prefixes([one, beside, alike]) == []
+    assert find_shared_prefixes([below, one, beside, alike]) == [
+        (
+            "churn: its runs are at s3://data/work/risk/churn/, where the policies of risk allow all below "
+            "s3://data/work/risk/; write another work in one of them"
+        )
+    ]
+    equal = pipeline({"name": "risk.churn", "work": "s3://data/work"})
+    assert find_shared_prefixes([below, equal]) == [
+        (
+            "risk.churn: its runs are at s3://data/work/risk/churn/, where the policies of churn allow all below "
+            "s3://data/work/risk/churn/; write another work in one of them"
+        )
+    ]
 
 
 # Few letters, so that many names begin alike, or differ in what AWS does not allow in a name.
