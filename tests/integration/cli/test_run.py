@@ -6,13 +6,17 @@ import json
 import os
 import re
 import subprocess
+import sys
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pandas
 import pytest
 
-from batch_inference.cli.run import download_published, get_input_prefix
+from batch_inference.cli.laptop.environment import LaptopError, run_embedded_aws
+from batch_inference.cli.run import download_published, get_input_prefix, use_embedded_aws
 from batch_inference.planning.inputs.input_listing import S3Object
 from batch_inference.planning.inputs.input_selection import InputSelection
 from tools.checkout import REPO
@@ -66,6 +70,36 @@ def test_what_was_asked_wrongly_is_one_clear_line(
     assert lines[0].startswith("batch-inference run: ")
     assert says in lines[0]
     assert not (tmp_path / "state").exists()
+
+
+class NoEmbeddedAws(BaseHTTPRequestHandler):
+    """An HTTP server that answers everything with 404, as S3 does."""
+
+    def do_GET(self) -> None:
+        self.send_error(404)
+
+    def log_message(self, *_: Any) -> None:
+        """Nothing."""
+
+
+def test_only_an_embedded_aws_is_used_as_one(tmp_path: Path) -> None:
+    """Whatever else answers there is left alone; so is a state folder of another run."""
+    (tmp_path / "kept").touch()
+    with ThreadingHTTPServer(("127.0.0.1", 0), NoEmbeddedAws) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}"
+        with (
+            pytest.raises(LaptopError, match="no embedded AWS answers there"),
+            use_embedded_aws(tmp_path, url, sys.executable),
+        ):
+            pytest.fail("it was used")
+        server.shutdown()
+    with (
+        run_embedded_aws(tmp_path / "aws") as endpoint,
+        use_embedded_aws(tmp_path, f"{endpoint}/", sys.executable) as used,
+    ):
+        assert used == endpoint
+    assert (tmp_path / "kept").exists()
 
 
 def test_what_an_earlier_run_left_is_replaced_and_nothing_else_is_touched(tmp_path: Path) -> None:
