@@ -70,7 +70,14 @@ The exit status is 0, 1 for a failure, and 2 for wrong arguments.
 
 def render_command_line() -> str:
     """The page of the commands: the help of each."""
-    parent = click.Context(command_line, info_name=PROGRAM, max_content_width=110, terminal_width=110)
+    # With the group's settings, as a call has them: a command keeps the help option that it was first asked for.
+    parent = click.Context(
+        command_line,
+        info_name=PROGRAM,
+        max_content_width=110,
+        terminal_width=110,
+        **command_line.context_settings,
+    )
     pages = []
     for name in COMMANDS:
         command = command_line.get_command(parent, name)

@@ -20,7 +20,7 @@ PROGRAM = "batch-inference"
 #: What each command does, in the order in which a new user needs them.
 COMMANDS = {
     "init": "lay out a repository of pipelines",
-    "new": "write a pipeline file",
+    "new": "write a pipeline file, of an example or of a sample of the input",
     "check": "check the pipeline files",
     "model": "pack a model, upload it to where a pipeline reads it, or register it",
     "upload": "upload a file or folder to S3, by default to where a pipeline reads its input",
