@@ -81,7 +81,7 @@ def find_running_containers(scenario: Scenario) -> list[str]:
     left = []
     for spec in (scenario.suite.aws.data_dir / "work").glob("*/*/SPEC.json"):
         name = json.loads(spec.read_text())["name"]
-        if name.startswith(f"{scenario.job_name_prefix}-") and list(find_processes_below(spec.parent)):
+        if name.startswith(scenario.job_name_prefix) and list(find_processes_below(spec.parent)):
             left.append(name)
     return left
 

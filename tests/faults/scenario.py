@@ -141,7 +141,7 @@ class Scenario:
 
     def jobs(self, stage: str | None = None) -> list[dict[str, Any]]:
         """The usage record of the jobs, of one stage or of both, in order of creation."""
-        names = [f"{self.job_name_prefix}-{each}-" for each in STAGES if stage in (None, each)]
+        names = [f"{self.job_name_prefix}{each}-" for each in STAGES if stage in (None, each)]
         return [
             job
             for job in self.suite.jobs()
@@ -177,7 +177,7 @@ class Scenario:
         only = (
             {"key_contains": f"/{self.pipeline}/*"}
             if s3
-            else {"job_name_contains": f"{self.job_name_prefix}-"}
+            else {"job_name_contains": self.job_name_prefix}
         )
         if kind in ("hold", "s3_hold"):
             fields.setdefault("seconds", HOLD_SECONDS)

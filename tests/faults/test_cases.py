@@ -23,8 +23,8 @@ def test_the_page_has_the_table_of_the_cases() -> None:
 def test_the_faults_of_one_pipeline_cannot_strike_another() -> None:
     """Jobs are told apart by what is in their names, so that no pipeline's name is in another's."""
     names = [pipeline.name for pipeline in PIPELINES]
-    heads = [f"{build_name_prefix(name)}-" for name in names]
-    assert all(head == f"{name}-" for head, name in zip(heads, names, strict=True)), "a name is too long"
+    heads = [build_name_prefix(name) for name in names]
+    assert all(head == f"{name}--" for head, name in zip(heads, names, strict=True)), "a name is too long"
     assert not [pair for pair in permutations(heads, 2) if pair[1] in pair[0]]
 
 
