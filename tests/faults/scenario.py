@@ -174,11 +174,7 @@ class Scenario:
         """Arm a fault of the embedded AWS that strikes this case only; its name."""
         name = f"{self.case.name}-{len(self.armed)}-{self.since}"
         s3 = kind.startswith("s3_")
-        only = (
-            {"key_contains": f"/{self.pipeline}/*"}
-            if s3
-            else {"job_name_contains": self.job_name_prefix}
-        )
+        only = {"key_contains": f"/{self.pipeline}/*"} if s3 else {"job_name_contains": self.job_name_prefix}
         if kind in ("hold", "s3_hold"):
             fields.setdefault("seconds", HOLD_SECONDS)
         answer = self.suite.aws.server.local("POST", "faults", {"kind": kind, "name": name, **only, **fields})

@@ -38,6 +38,19 @@ def test_without_a_login_no_page_is_shown(browser: Browser, page: str) -> None:
     assert "open_one" not in answer.text
 
 
+@pytest.mark.parametrize("has_login_cookie", [False, True])
+def test_the_page_before_a_login_takes_it_from_the_ui_of_airflow_3_0(
+    browser: Browser, monkeypatch: pytest.MonkeyPatch, has_login_cookie: bool
+) -> None:
+    """Later versions have it in a cookie, and load no such script."""
+    from batch_runs.app import templates
+
+    monkeypatch.setitem(templates.globals, "has_login_cookie", has_login_cookie)
+    answer = browser(None).get("./")
+    assert ("static/login.js" in answer.text) is not has_login_cookie
+    assert 'localStorage.getItem("token")' in browser(None).get("static/login.js").text
+
+
 def test_a_forged_login_is_none(browser: Browser) -> None:
     client = browser(None)
     client.cookies.set("_token", "eyJhbGciOiJub25lIn0.eyJzdWIiOiJhZG1pbiIsInJvbGUiOiJhZG1pbiJ9.")
