@@ -6,6 +6,7 @@ import importlib
 import json
 import os
 import pickle
+import sys
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,13 @@ def load_booster(folder: Path) -> BoosterModel:
 
     Raises ModuleNotFoundError when xgboost is not installed and FileNotFoundError when there is no model file.
     """
-    library: Any = importlib.import_module("xgboost")
+    try:
+        library: Any = importlib.import_module("xgboost")
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            f"the embedded AWS serves this image with xgboost, which its Python does not have: {sys.executable} -m pip "
+            f"install xgboost ({error})"
+        ) from error
     files = [path for path in sorted(folder.rglob("*")) if path.is_file() and not path.name.startswith(".")]
     if not files:
         raise FileNotFoundError(f"no model file in {folder}")
