@@ -24,6 +24,8 @@ from batch_inference.cli.laptop.environment import (
     start_migration,
     wait_for_migration,
 )
+from batch_inference.cli.laptop.sample import create_buckets_and_role
+from batch_inference.config.pipeline import load_pipeline
 from tests import preloading
 from tests.faults import data
 from tests.integration.local_aws.servers import Server, run_server
@@ -262,6 +264,9 @@ def running_suite(database: str, state: Path, pipelines: list[Pipeline]) -> Iter
         airflow = KillableAirflow(environment, api_port=find_free_ports(1)[0], python=python)
         migration = start_migration(airflow.environment, python=python)
         data.upload(aws.s3, [pipeline.name for pipeline in pipelines])
+        # All of them have the same role.
+        first = load_pipeline(root / "include" / "pipelines" / f"{pipelines[0].name}.yaml")
+        create_buckets_and_role(aws.s3, first)
         wait_for_migration(migration, airflow.environment)
         stack.callback(airflow.stop)
         airflow.start()
