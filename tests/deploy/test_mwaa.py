@@ -154,7 +154,7 @@ def test_plugins_zip_is_the_wheel(bundle: Path, wheel: Path) -> None:
     assert sorted(archive.namelist()) == [".airflowignore", wheel.name]
     assert archive.read(wheel.name) == wheel.read_bytes()
     names = {path.relative_to(bundle / "dags").as_posix() for path in (bundle / "dags").rglob("*.*")}
-    assert {"batch_inference.py", "pipelines/abalone.yaml"} <= names
+    assert {"pipelines.py", "pipelines/abalone.yaml"} <= names
 
 
 def test_the_projects_own_plugins_and_dags_travel_too(wheel: Path, tmp_path: Path) -> None:
@@ -170,7 +170,7 @@ def test_the_projects_own_plugins_and_dags_travel_too(wheel: Path, tmp_path: Pat
         made.append((tmp_path / "target" / "plugins.zip").read_bytes())
     assert made[0] == made[1] != made[2]
     assert zipfile.ZipFile(tmp_path / "target" / "plugins.zip").namelist() == [wheel.name, "own/lib.py"]
-    for name in ("own.py", "batch_inference.py", "pipelines/_defaults.yaml"):
+    for name in ("own.py", "pipelines.py", "pipelines/_defaults.yaml"):
         assert (tmp_path / "target" / "dags" / name).read_bytes() == (project.dags_folder / name).read_bytes()
 
 

@@ -13,7 +13,7 @@ from batch_inference.config.json_schema import render_defaults_schema, render_sc
 TEMPLATES = Path(__file__).with_name("templates") / "project"
 #: Files of the project by their templates. `dot_` stands for a dot, which some tools leave out of packages.
 FILES = {
-    "dags/batch_inference.py": "batch_inference.py.tmpl",
+    "dags/pipelines.py": "pipelines.py.tmpl",
     "dags/pipelines/_defaults.yaml": "defaults.yaml.tmpl",
     "dags/pipelines/.airflowignore": "dot_airflowignore.tmpl",
     ".gitignore": "dot_gitignore.tmpl",

@@ -27,7 +27,7 @@ PLUGINS_FOLDER = "/usr/local/airflow/plugins"
 WHEEL_PATTERN = f"airflow_sagemaker_batch_inference-{__version__}-*.whl"
 #: Where the wheel is looked for, in the project.
 WHEEL_FOLDERS = (".", "dist", "wheels")
-DAG_FILE, PIPELINES_FOLDER = "batch_inference.py", "pipelines"
+DAG_FILE, PIPELINES_FOLDER = "pipelines.py", "pipelines"
 #: A DAG file that says this builds DAGs of this package.
 BUILDERS = re.compile(r"\b(pipeline_dags|build_scoring_dag|build_janitor_dag)\(")
 EXCLUDED_NAMES = ("__pycache__", "*.pyc")

@@ -28,7 +28,7 @@ def test_the_repository_takes_a_pipeline_at_once(
     assert main(["check"]) == 0
     assert capsys.readouterr().out.splitlines()[-1] == "1 valid pipeline, 0 invalid"
     files = read_files(tmp_path / "scoring")
-    assert [name for name in files if name.endswith(".py")] == ["dags/batch_inference.py"]
+    assert [name for name in files if name.endswith(".py")] == ["dags/pipelines.py"]
     assert {"dags/pipelines/churn.yaml", "dags/pipelines/pipeline.schema.json", ".gitignore"} <= set(files)
     assert f"=={__version__}" in files["requirements.txt"]
 
