@@ -22,6 +22,7 @@ COMMANDS = {
     "init": "lay out a repository of pipelines",
     "new": "write a pipeline file, of an example or of a sample of the input",
     "check": "check the pipeline files",
+    "plan": "what a run would do and cost, and the instance types to choose from; reads AWS, starts nothing",
     "model": "pack a model, upload it to where a pipeline reads it, or register it",
     "upload": "upload a file or folder to S3, by default to where a pipeline reads its input",
     "run": "score one input on this machine: Airflow and the embedded AWS, without an AWS account",

@@ -34,6 +34,14 @@ def create_client(service: str, endpoint_url: str | None, region: str | None = N
     return boto3.client(service, region_name=region, **embedded)
 
 
+def parse_date(text: str | None) -> datetime:
+    """The data time that `--date` names, in UTC; now without it. Raises click.UsageError for what is no date."""
+    try:
+        return datetime.fromisoformat(text).replace(tzinfo=UTC) if text else datetime.now(UTC)
+    except ValueError:
+        raise click.UsageError(f"found --date {text!r}; allowed is a date such as 2026-01-31") from None
+
+
 @click.command()
 @click.argument("source", type=click.Path(exists=True, path_type=Path))
 @click.argument("target", required=False)
@@ -63,11 +71,7 @@ def command(
     if target is None:
         pipeline = find_project().load_pipeline(pipeline_id)
         region = pipeline.region
-        try:
-            data_time = datetime.fromisoformat(date).replace(tzinfo=UTC) if date else datetime.now(UTC)
-        except ValueError:
-            raise click.UsageError(f"found --date {date!r}; allowed is a date such as 2026-01-31") from None
-        target = fill_placeholders(pipeline.input.uri, data_time=data_time, run_id="upload")
+        target = fill_placeholders(pipeline.input.uri, data_time=parse_date(date), run_id="upload")
     client = create_client("s3", endpoint_url, region)
     if endpoint_url is not None:
         client.create_bucket(Bucket=split_s3_uri(target)[0])

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -71,11 +71,12 @@ def make_plan(
     run: RunInfo,
     context: PlanningContext,
     selection: InputSelection | None = None,
+    on_decision: Callable[[ClusterDecision], object] | None = None,
 ) -> Plan:
     """Size the clusters of one run.
 
     `objects` is the listing of the run's input URI, read once and not kept. `selection` selects the objects, and counts
-    those that it excludes.
+    those that it excludes. `on_decision` gets the decision about the clusters, unless the input is empty.
 
     Raises EmptyInputError when there is nothing to score and `on_empty` is `fail`, ParamsError when a run param is
     outside the limits, PlanError when no cluster meets the goals.
@@ -94,7 +95,7 @@ def make_plan(
         context, prices=context.prices.override_prices(pipeline.prices), now=context.now.astimezone(UTC)
     )
     paths = RunPaths.from_run_id(work=pipeline.work, pipeline=pipeline.name, run_id=run.run_id)
-    planner = _RunPlanner(pipeline, params, input_plan, context, PlanLog())
+    planner = _RunPlanner(pipeline, params, input_plan, context, PlanLog(), on_decision)
     planned = planner.plan_jobs(sizes, run.region) if input_plan.objects else planner.plan_empty_run()
     return Plan(
         pipeline=pipeline.name,
@@ -133,6 +134,7 @@ class _RunPlanner:
     input: InputPlan
     context: PlanningContext
     log: PlanLog
+    on_decision: Callable[[ClusterDecision], object] | None = None
 
     def plan_empty_run(self) -> dict[str, Any]:
         """The fields of the plan of a run without input, which has no instances and no shards."""
@@ -168,6 +170,8 @@ class _RunPlanner:
             decision = layout_decision.decision
         else:
             decision = choose_clusters(pipeline, self.params, self._build_workloads(), context)
+        if self.on_decision is not None:
+            self.on_decision(decision)
         clusters, reason = decision.cluster_plan, _explain_instance_count(decision)
         transform_stage = clusters.get_stage("transform")
         self._log_input_and_goals(decision)

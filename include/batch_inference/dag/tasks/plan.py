@@ -43,7 +43,7 @@ from batch_inference.dag.task_docs import TASK_DOCS
 from batch_inference.dag.task_functions import SkipDownstream
 from batch_inference.dag.templates import build_run_tags
 from batch_inference.input_pieces.range_probe import ObjectChoice, probe_objects
-from batch_inference.planning.clusters.cluster_choice import PlanningContext
+from batch_inference.planning.clusters.cluster_choice import ClusterDecision, PlanningContext
 from batch_inference.planning.inputs.input_listing import S3Object, tee_to_listing, tee_to_manifest
 from batch_inference.planning.inputs.input_probe import ProbeResult
 from batch_inference.planning.inputs.input_selection import InputSelection, ListAgainError
@@ -192,10 +192,11 @@ def prepare_run(
     dag_id: str,
     manifest: Path,
     listing: Path,
+    on_decision: Callable[[ClusterDecision], object] | None = None,
 ) -> tuple[Plan, dict[str, Request]]:
     """Plan a run and check its input and requests: the plan, and the requests by stage. Nothing is written to S3.
 
-    `manifest` and `listing` are the local files that get the objects of the input.
+    `manifest` and `listing` are the local files that get the objects of the input. `on_decision`: see `make_plan`.
 
     Raises: as `plan_run`; SetupError with all problems where there are several.
     """
@@ -219,7 +220,10 @@ def prepare_run(
     )
     run_plan, looked_at = list_and_plan(
         storage, config, selection, manifest, listing,
-        partial(make_plan, config, run_params, run=run, context=context, selection=selection), errors,
+        partial(
+            make_plan, config, run_params, run=run, context=context, selection=selection, on_decision=on_decision
+        ),
+        errors,
     )  # fmt: skip
     requests = build_planned_requests(
         config, run_plan, tags=build_run_tags(dag_id, run.run_id, run_plan.model.key)

@@ -1,0 +1,85 @@
+"""Compares the instance types that a run may use: for each type of a stage, the best clusters with that type."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from batch_inference.config.sections.stages import Stage
+from batch_inference.planning.clusters.cluster_choice import ClusterDecision
+from batch_inference.planning.clusters.cluster_model import ClusterPlan, Goals, StageWorkload, choose_best
+
+#: Whether a run ends by its deadline; maybe: at the expected rates, and not at their slow end.
+InTime = Literal["yes", "maybe", "no"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TypeRow:
+    """A run whose `stage` has this type and number of instances; the other stages keep their types.
+
+    Seconds and dollars are of the whole run; `dollars` is None when a price is unknown. `in_time` and `in_budget` are
+    None without a deadline or budget, `in_budget` with an unknown price too.
+    """
+
+    stage: Stage
+    instance_type: str
+    instance_count: int
+    seconds: float
+    seconds_high: float
+    dollars: float | None
+    in_time: InTime | None
+    in_budget: bool | None
+    is_chosen: bool
+
+
+def compare_types(decision: ClusterDecision) -> list[TypeRow]:
+    """A row for each type that a stage may have, in the order of the stages and of the pipeline file."""
+    chosen = decision.cluster_plan
+    rows: list[TypeRow] = []
+    for position, stage in enumerate(chosen.stages):
+        for option in stage.workload.options:
+            is_chosen = option is stage.option
+            workloads = [
+                replace(each.workload, options=(option if at == position else each.option,))
+                for at, each in enumerate(chosen.stages)
+            ]
+            plan = chosen if is_chosen else _choose_clusters(workloads, decision.goals)
+            sized = plan.stages[position]
+            rows.append(
+                TypeRow(
+                    stage=sized.name,
+                    instance_type=option.instance_type,
+                    instance_count=sized.instance_count,
+                    seconds=plan.seconds,
+                    seconds_high=plan.seconds_high,
+                    dollars=plan.dollars,
+                    in_time=_compare_with_deadline(plan, decision.goals.seconds_to_deadline),
+                    in_budget=_compare_with_budget(plan, decision.goals.budget),
+                    is_chosen=is_chosen,
+                )
+            )
+    return rows
+
+
+def _choose_clusters(workloads: Sequence[StageWorkload], goals: Goals) -> ClusterPlan:
+    """The best clusters; where none meets the goals, the cheapest in time, else the fastest."""
+    found = choose_best(workloads, goals) or choose_best(
+        workloads, replace(goals, budget=None, prefer="cost")
+    )
+    found = found or choose_best(workloads, Goals(prefer="speed"))
+    if found is None:
+        raise ValueError("a stage has no instance that it may use")
+    return found
+
+
+def _compare_with_deadline(plan: ClusterPlan, seconds: float | None) -> InTime | None:
+    if seconds is None:
+        return None
+    if plan.seconds_high <= seconds:
+        return "yes"
+    return "maybe" if plan.seconds <= seconds else "no"
+
+
+def _compare_with_budget(plan: ClusterPlan, budget: float | None) -> bool | None:
+    return None if budget is None or plan.dollars is None else plan.dollars <= budget

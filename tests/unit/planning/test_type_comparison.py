@@ -1,0 +1,67 @@
+"""Each instance type that a run may use, compared with the plan's choice."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from batch_inference.config.run_params import RunParams
+from batch_inference.planning.clusters.cluster_choice import ClusterDecision
+from batch_inference.planning.clusters.type_comparison import TypeRow, compare_types
+from batch_inference.planning.planner import make_plan
+from tests.unit.builders import context, objects, pipeline, run_info
+from tests.unit.planning.test_goals import GB, MEASURED
+
+TYPES = {
+    "goals.prefer": "cost",
+    "transform.max_instances": 8,
+    "preprocess.max_instances": 8,
+    "transform.instance_types": ["ml.m5.2xlarge", "ml.m5.4xlarge"],
+    "prices": {"ml.m5.2xlarge": 0.1, "ml.m5.4xlarge": 50},
+}
+
+
+def compare(changes: dict[str, Any] | None = None, **params: Any) -> tuple[list[TypeRow], ClusterDecision]:
+    """The rows for eight objects of 1 GB, and the decision that they compare."""
+    of = pipeline({**TYPES, **(changes or {})})
+    found: list[ClusterDecision] = []
+    planned = context(of, history=MEASURED)
+    make_plan(
+        of, RunParams(**params), objects([GB] * 8), run_info(), planned, on_decision=found.append
+    )  # fmt: skip
+    return compare_types(found[0]), found[0]
+
+
+def test_there_is_a_row_for_each_type_of_a_stage_and_the_chosen_one_has_the_plans_figures() -> None:
+    rows, decision = compare()
+    assert [(row.stage, row.instance_type, row.is_chosen) for row in rows] == [
+        ("preprocess", "ml.m5.xlarge", True),
+        ("transform", "ml.m5.xlarge", False),
+        ("transform", "ml.m5.2xlarge", True),
+        ("transform", "ml.m5.4xlarge", False),
+    ]
+    chosen = decision.cluster_plan
+    assert {(row.seconds, row.dollars) for row in rows if row.is_chosen} == {(chosen.seconds, chosen.dollars)}
+    assert all((row.dollars or 0) >= (chosen.dollars or 0) for row in rows)
+    assert {(row.in_time, row.in_budget) for row in rows} == {(None, None)}
+
+
+def test_a_type_that_misses_the_deadline_or_the_budget_is_shown_with_what_it_would_take() -> None:
+    """The first type keeps the deadline with more instances; the third is too dear on any number."""
+    rows, decision = compare(deadline="30", budget=5.0)
+    by_type = {row.instance_type: row for row in rows if row.stage == "transform"}
+    assert {name: row.in_budget for name, row in by_type.items()} == {
+        "ml.m5.xlarge": True, "ml.m5.2xlarge": True, "ml.m5.4xlarge": False,
+    }  # fmt: skip
+    assert decision.goals.seconds_to_deadline == 1800
+    for row in rows:
+        late = "yes" if row.seconds_high <= 1800 else "maybe" if row.seconds <= 1800 else "no"
+        assert row.in_time == late
+    assert by_type["ml.m5.xlarge"].instance_count > 1
+
+
+def test_an_unknown_price_is_neither_in_the_budget_nor_above_it() -> None:
+    rows, _ = compare(
+        {"prices": {"ml.m5.2xlarge": 0.1}, "transform.instance_types": ["ml.new.xlarge"]}, budget=90.0
+    )
+    (unknown,) = (row for row in rows if row.instance_type == "ml.new.xlarge")
+    assert (unknown.dollars, unknown.in_budget, unknown.is_chosen) == (None, None, False)
