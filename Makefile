@@ -34,6 +34,10 @@ install: $(INSTALLED) ## create .venv from the locked requirements
 run: $(INSTALLED) ## score the sample once, end to end: make run [INPUT=my.csv] [MODEL=model.joblib] [OUTPUT=scored/] [CONF='{"transform_instance_count": 2}'] [PIPELINE=abalone]
 	@$(CLI) run "$(or $(PIPELINE),abalone)" --input "$$INPUT" --output "$$OUTPUT" --conf "$$CONF" $(if $(MODEL),--model "$$MODEL")
 
+.PHONY: plan
+plan: $(INSTALLED) ## what a run would do and cost, without a job: make plan PIPELINE=churn [CONF='{"deadline": "60"}']
+	@$(CLI) plan "$(or $(PIPELINE),abalone)" --conf "$$CONF"
+
 .PHONY: up
 up: $(INSTALLED) ## embedded AWS and Airflow with its UI on localhost, until Ctrl-C
 	@exec $(CLI) up
