@@ -90,10 +90,8 @@ def test_two_instances_write_what_a_worker_writes(server: Server, storage: Stora
         "join.job.max_runtime_seconds": 600,
     }  # fmt: skip
     values = {"base_name": JOIN_JOB, "instance_count": told["instance_count"], "join_inputs": told["inputs"]}
-    request = replace_tokens(
-        build_config(build_requests(config, lambda path: planned.get(path, "")), "join", values),
-        {JOB_NAME_TOKEN: JOIN_JOB},
-    )
+    requests = build_requests(config, lambda path: planned.get(path, ""), region="us-east-1")
+    request = replace_tokens(build_config(requests, "join", values), {JOB_NAME_TOKEN: JOIN_JOB})
     sagemaker = server.client("sagemaker")
     sagemaker.create_processing_job(**request)
     deadline = time.monotonic() + 240
