@@ -49,6 +49,8 @@ def format_validation_error(
     """
     found: list[tuple[Place, str]] = []
     for detail in error.errors(include_url=False)[:MAX_PROBLEMS]:
+        if detail["type"] == "too_short" and len(detail["input"]) >= detail["ctx"]["min_length"]:
+            continue  # pydantic counts the valid items only, each of the others has a sentence of its own
         location, owner = _find_field(detail, model, document)
         sentence = _format_problem(detail, location, owner)
         raised = (detail.get("ctx") or {}).get("error")

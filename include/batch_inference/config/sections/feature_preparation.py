@@ -7,13 +7,20 @@ records of its run.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from typing import Any, Literal, Self
 
 from pydantic import Field, StrictFloat, model_validator
 
 from batch_inference.config.sections.record_rules import FrozenModel, OutlierRule, Rule, check_input_column
 from batch_inference.config.validation_errors import FieldError
-from batch_inference.jobs.common.cell_types import is_number_type, is_time_type, is_typed, parse_cell
+from batch_inference.jobs.common.cell_types import (
+    is_number_type,
+    is_time_type,
+    is_typed,
+    parse_cell,
+    parse_decimal_type,
+)
 
 _STATISTICS_BY_METHOD = {"iqr": ("q1", "q3"), "zscore": ("mean", "std")}
 
@@ -106,9 +113,10 @@ def check_cleaning(
                 _check_in_baseline(baseline, rule.column, statistic, f"rules[{position}]")
     for position, step in enumerate(impute):
         check_input_column(column_types, step.column, f"impute[{position}].column")
-        _check_imputation(step, column_types[step.column], f"impute[{position}]")
+        _check_strategy(step, column_types[step.column], f"impute[{position}]")
         if step.strategy != "constant":
             _check_in_baseline(baseline, step.column, step.strategy, f"impute[{position}]")
+        _check_imputed_value(step, column_types[step.column], baseline, f"impute[{position}]")
     for position, group in enumerate(sensitive):
         check_input_column(column_types, group.column, f"sensitive[{position}].column")
         column_type = column_types[group.column]
@@ -126,18 +134,25 @@ def check_cleaning(
             )
 
 
-def _check_imputation(step: ImputeStep, column_type: str, where: str) -> None:
+def _check_strategy(step: ImputeStep, column_type: str, where: str) -> None:
     if step.strategy in ("mean", "median") and is_typed(column_type) and not is_number_type(column_type):
         raise FieldError(
             where,
             f"{step.column} is a {column_type}, which has no {step.strategy}; allowed are constant and "
             "most_frequent",
         )
+
+
+def _check_imputed_value(
+    step: ImputeStep, column_type: str, baseline: Mapping[str, ColumnBaseline], where: str
+) -> None:
     # What is filled in is a feature, not a record: a number may have any text that the model reads.
-    if step.value is not None and column_type in ("boolean", "date", "timestamp", "timestamptz"):
-        value, allowed = parse_cell(step.value, column_type)
+    if column_type in ("boolean", "date", "timestamp", "timestamptz"):
+        text = _resolve_value(step, column_type, baseline)
+        value, allowed = parse_cell(text, column_type)
         if allowed or value is None:
-            raise FieldError(f"{where}.value", f"found {step.value!r}; allowed is {allowed or 'a value'}")
+            field = f"{where}.value" if step.value is not None else f"baseline.{step.column}.most_frequent"
+            raise FieldError(field, f"found {text!r}; allowed is {allowed or 'a value'}")
 
 
 def build_job_rules(
@@ -185,6 +200,8 @@ def _resolve_value(step: ImputeStep, column_type: str, baseline: Mapping[str, Co
     statistic = getattr(baseline[step.column], step.strategy)
     if isinstance(statistic, str):
         return statistic
+    if size := parse_decimal_type(column_type):
+        return f"{Decimal(repr(statistic)):.{size.scale}f}"
     return str(round(statistic)) if column_type == "integer" else repr(statistic)
 
 

@@ -42,6 +42,12 @@ class SelectedSection(FrozenModel):
                 f"{self.column} has type {prediction_types[self.column]}; a number has min, "
                 f"max or both, any other type has values",
             )
+        wrong = set(self.values) - {"true", "false"}
+        if wrong and prediction_types[self.column] == "boolean":
+            raise FieldError(
+                "predictions.selected.values",
+                f"found {min(wrong)!r}; {self.column} has type boolean: allowed are 'true' and 'false'",
+            )
 
 
 class _Gate(FrozenModel):

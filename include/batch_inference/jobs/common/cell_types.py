@@ -43,6 +43,7 @@ TRUE_WORDS, FALSE_WORDS = (
 _EPOCH = datetime(1970, 1, 1)
 MICROSECONDS_A_DAY = 86_400_000_000
 _EPOCH_DAYS = date(1970, 1, 1).toordinal()
+LAST_DAY = date.max.toordinal() - _EPOCH_DAYS  # days after 1970-01-01
 _MICROSECOND = timedelta(microseconds=1)
 
 

@@ -18,6 +18,7 @@ import numpy as np
 from batch_inference.jobs.common.byte_ranges import PADDING, ByteCells, read_words
 from batch_inference.jobs.common.cell_types import (
     FALSE_WORDS,
+    LAST_DAY,
     MICROSECONDS_A_DAY,
     TRUE_WORDS,
     parse_cell,
@@ -223,7 +224,7 @@ _MONTH_DAYS = np.array([0, 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31])
 _DAYS_BEFORE_MONTH = np.concatenate(([0], np.cumsum(_MONTH_DAYS)[:-1]))
 _FIRST_MICROSECOND, _LAST_MICROSECOND = (
     -_DAYS_TO_1970 * MICROSECONDS_A_DAY,
-    2_932_897 * MICROSECONDS_A_DAY - 1,
+    (LAST_DAY + 1) * MICROSECONDS_A_DAY - 1,
 )
 _PARSERS = {
     "boolean": _parse_booleans,

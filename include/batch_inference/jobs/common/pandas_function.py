@@ -19,8 +19,8 @@ from batch_inference.jobs.config.preprocess_config import UserFunction
 # From here on a float is not exact for all integers.
 FIRST_INEXACT_INTEGER = 1 << 53
 _TRUTH = (bool, np.bool_)
-# Days after 1970-01-01 that lie within the nanoseconds of pandas before 2.0.
-_PANDAS_1_DAYS = frozenset(range(-106_751, 106_751))
+# Days before and after 1970-01-01 that lie within the nanoseconds of pandas before 2.0.
+_MAX_PANDAS_1_DAYS = 106_750
 
 
 class PandasFunction:
@@ -180,9 +180,8 @@ def _to_typed_series(column_type: str, cells: Sequence[Cell]) -> Any:
     times[gaps] = "NaT"
     # pandas before 2.0 has nanoseconds alone, and converts to them without a check for an overflow.
     has_microseconds = int(pd.__version__.split(".")[0]) >= 2
-    if not has_microseconds and not _PANDAS_1_DAYS.issuperset(
-        times[~gaps].astype("datetime64[D]").astype(int)
-    ):
+    days = times[~gaps].astype("datetime64[D]").astype(np.int64)
+    if not has_microseconds and (np.abs(days) > _MAX_PANDAS_1_DAYS).any():
         moments = [None if moment is None else moment for moment in times.astype("datetime64[us]").tolist()]
         utc = timezone.utc if column_type == "timestamptz" else None
         return pd.Series([moment and moment.replace(tzinfo=utc) for moment in moments], dtype=object)

@@ -14,7 +14,13 @@ from typing import Any, Iterable, Mapping, Sequence
 
 import numpy as np
 
-from batch_inference.jobs.common.cell_types import MICROSECONDS_A_DAY, format_day, is_number_type, is_typed
+from batch_inference.jobs.common.cell_types import (
+    LAST_DAY,
+    MICROSECONDS_A_DAY,
+    format_day,
+    is_number_type,
+    is_typed,
+)
 from batch_inference.jobs.common.errors import JobError
 
 GAMMA = 1.02
@@ -231,7 +237,8 @@ def _count_labels(numbers: np.ndarray, column_type: str) -> dict[str, int]:
     """Count booleans by value, and dates and timestamps by day; nulls as an empty text."""
     present = numbers[~np.isnan(numbers)]
     if column_type.startswith("timestamp"):
-        present = present // MICROSECONDS_A_DAY
+        # The double of the last microsecond of the calendar is that of the day after it.
+        present = np.minimum(present // MICROSECONDS_A_DAY, LAST_DAY)
     values, counts = np.unique(present, return_counts=True)
     labels = (
         ("true" if value else "false") if column_type == "boolean" else format_day(int(value))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import random
 import socket
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -24,10 +23,11 @@ from batch_inference.jobs.common.errors import JobError
 from batch_inference.jobs.common.groups import merge_group_counts
 from batch_inference.jobs.common.profiles import merge_profiles
 from batch_inference.jobs.config.preprocess_config import parse_config
-from batch_inference.jobs.preprocess import record_validator, workers
+from batch_inference.jobs.preprocess import peers, record_validator, workers
 from batch_inference.jobs.preprocess.preprocess_job import preprocess
 from batch_inference.jobs.preprocess.readers import batch, csv_batches
 from tests.unit.jobs.containers import columns, config, put
+from tests.unit.jobs.loopback import reserve_network
 
 NUMBERS = st.one_of(
     st.integers(-(10**20), 10**20).map(str),
@@ -234,16 +234,16 @@ def test_hosts_and_processes_together_leave_what_one_leaves(
     wanted, objects = given_input
     hosts = [f"algo-{number + 1}" for number in range(host_count)]
     owners = sorted(data.draw(st.sampled_from(hosts)) for _ in objects)
-    network = ".".join(str(random.randint(1, 254)) for _ in range(2))
     resolve = socket.getaddrinfo
-    with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+    with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch, reserve_network() as network:
         alone = run_host(Path(folder, "alone"), wanted, objects, "algo-1", ["algo-1"])
         expected = alone if isinstance(alone, str) else collect(Path(folder, "alone"), [alone])
         patch.setattr(
             socket,
             "getaddrinfo",
-            lambda name, *args: resolve(name.replace("algo-", f"127.{network}."), *args),
+            lambda name, *args: resolve(name.replace("algo-", network), *args),
         )
+        patch.setattr(peers, "MAX_WAIT_SECONDS", 60)  # to fail, not to hang
         patch.setattr("os.sched_getaffinity", lambda _: set(range(cores)))
         patch.setattr(workers, "WORKER_BYTES", 100)
         patch.setattr(workers, "ProcessPoolExecutor", Threads)

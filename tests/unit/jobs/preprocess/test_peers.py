@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-import random
 import socket
 import tempfile
 import time
@@ -19,26 +18,27 @@ import pytest
 from batch_inference.jobs.common.errors import JobError
 from batch_inference.jobs.preprocess import peers
 from batch_inference.jobs.preprocess.peers import PORT, Peers
+from tests.unit.jobs.loopback import reserve_network
 
 TOKEN = b"of the job"
 MAGIC = b"peers/1\n"
 
 
 @pytest.fixture
-def addresses(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+def addresses(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
     """The addresses of algo-1 to algo-5, which no other test has, as their names resolve."""
-    network = ".".join(str(random.randint(1, 254)) for _ in range(2))
-    found = {f"algo-{number}": f"127.{network}.{number}" for number in range(1, 6)}
-    resolve = socket.getaddrinfo
+    with reserve_network() as network:
+        found = {f"algo-{number}": f"{network}{number}" for number in range(1, 6)}
+        resolve = socket.getaddrinfo
 
-    def getaddrinfo(name: str, *args: Any) -> Any:
-        if name.startswith("algo-") and name not in found:
-            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
-        return resolve(found.get(name, name), *args)
+        def getaddrinfo(name: str, *args: Any) -> Any:
+            if name.startswith("algo-") and name not in found:
+                raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+            return resolve(found.get(name, name), *args)
 
-    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
-    monkeypatch.setattr(peers, "POLL_SECONDS", 0.02)
-    return found
+        monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+        monkeypatch.setattr(peers, "POLL_SECONDS", 0.02)
+        yield found
 
 
 def short_wait(monkeypatch: pytest.MonkeyPatch, seconds: float = 1.2) -> None:
