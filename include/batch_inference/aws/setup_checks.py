@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from fnmatch import fnmatchcase
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -17,7 +18,7 @@ from batch_inference.aws.optional_calls import CALL_ERRORS, SHORT_TIMEOUTS
 from batch_inference.aws.s3 import Storage, is_not_found
 from batch_inference.common.errors import SetupError
 from batch_inference.common.formatting import join_words
-from batch_inference.common.s3_uri import split_s3_uri
+from batch_inference.common.s3_uri import is_s3_uri, split_s3_uri
 from batch_inference.config.pipeline import Pipeline
 from batch_inference.planning.model_version import ModelPlan
 from batch_inference.requests.iam import SAGEMAKER_SERVICE
@@ -49,9 +50,12 @@ def check_buckets(storage: Storage, uris: Mapping[str, str]) -> list[Finding]:
 
 
 def check_resources(storage: Storage, pipeline: Pipeline, model: ModelPlan) -> list[Finding]:
-    """Whether the archives of the model, the wheels and the role of the jobs are there."""
+    """Whether the archives of the model, the wheels and the role of the jobs are there.
+
+    SageMaker also takes an archive by https, which is not looked at.
+    """
     looks: list[Callable[[], Iterator[Finding]]] = [
-        partial(_check_archive, storage, uri) for uri in dict.fromkeys(model.model_data)
+        partial(_check_archive, storage, uri) for uri in dict.fromkeys(model.model_data) if is_s3_uri(uri)
     ]
     if pipeline.preprocess is not None and pipeline.preprocess.wheels is not None:
         looks.append(partial(_check_wheels, storage, pipeline.preprocess.wheels))
@@ -147,11 +151,11 @@ def _check_role(client: Any, role: str) -> Iterator[Finding]:
 def _lets_sagemaker_assume(statement: Mapping[str, Any]) -> bool:
     principal = statement.get("Principal")
     services = [principal] if isinstance(principal, str) else _to_list((principal or {}).get("Service"))
-    actions = {action.lower() for action in _to_list(statement.get("Action"))}
+    actions = [action.lower() for action in _to_list(statement.get("Action"))]
     return (
         statement.get("Effect") == "Allow"
         and any(service in (SAGEMAKER_SERVICE, "*") for service in services)
-        and not actions.isdisjoint((ASSUME_ROLE.lower(), "sts:*", "*"))
+        and any(fnmatchcase(ASSUME_ROLE.lower(), action) for action in actions)
     )
 
 

@@ -14,7 +14,7 @@ from pydantic import BaseModel
 
 from batch_inference.common.errors import PipelineError
 from batch_inference.common.formatting import join_quoted, suggest_name
-from batch_inference.config.validation_errors import Location
+from batch_inference.config.validation_errors import Location, format_problem
 from batch_inference.config.yaml_loader import YamlDocument, read_yaml_mapping
 
 DEFAULTS_NAME = "_defaults.yaml"
@@ -128,9 +128,11 @@ def _check_matrix(path: Path, own: YamlDocument) -> dict[str, Any]:
         problem = "allowed is a mapping: a key for each DAG, and below it the keys of the file that differ"
         raise _build_error(path, own, ("matrix",), problem)
     for key in matrix:
-        if not NAME_PART.fullmatch(key):
+        if not (isinstance(key, str) and NAME_PART.fullmatch(key)):
             problem = f"found the key {key!r}; allowed are a-z, 0-9, _ and -"
-            raise _build_error(path, own, ("matrix", key), problem)
+            if not isinstance(key, str):
+                problem += f'; quote it: "{key}"'
+            raise _build_error(path, own, ("matrix", str(key)), problem)
     return matrix
 
 
@@ -156,7 +158,8 @@ def _select_matrix_key(path: Path, own: YamlDocument, key: str | None) -> YamlDo
 
 
 def _build_error(path: Path, document: YamlDocument, at: tuple[str, ...], problem: str) -> PipelineError:
-    return PipelineError(str(path), (f"line {document.lines[at]}, {'.'.join(at)}: {problem}",))
+    """What a merge key (`<<`) brings has no line of its own: then that of what contains it is told."""
+    return PipelineError(str(path), (format_problem(at, problem, document.find_place),))
 
 
 def _fill_matrix_token(document: YamlDocument, key: str) -> YamlDocument:

@@ -55,11 +55,15 @@ def get_pipelines_folder(dag_id: str) -> Path:
 
 
 def read_pipelines(folder: Path) -> Iterator[tuple[str, Path, Pipeline | PipelineError]]:
-    """Each pipeline below `folder` by id, with its file: the pipeline, or what is wrong with it."""
+    """Each pipeline below `folder` by id, with its file: the pipeline, or what is wrong with it.
+
+    A file in a wrong place, whose id may be another's, comes with its path below `folder` in place of an id.
+    """
     for path in list_pipeline_files(folder):
-        name = _build_id(path, folder)
+        name = path.relative_to(folder).as_posix()
         try:
             check_place(path, folder)
+            name = _build_id(path, folder)
             keys = list_matrix_keys(path, Pipeline)
         except PipelineError as error:
             yield name, path, error

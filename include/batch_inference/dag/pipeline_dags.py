@@ -105,11 +105,13 @@ class RefusedDag(DAG):
     def _build_error_name(self) -> str:
         """The pipeline file as Airflow names files, relative to their bundle, and the key of its matrix."""
         dag_file, in_bundle = Path(self.fileloc), Path(self.relative_fileloc or "")
-        bundle = dag_file.parents[len(in_bundle.parts) - 1] if not in_bundle.is_absolute() else None
+        is_relative = in_bundle.parts and not in_bundle.is_absolute()
+        # The pipelines folder is resolved, and a bundle may be a link, as git-sync has it.
+        bundle = dag_file.parents[len(in_bundle.parts) - 1].resolve() if is_relative else None
         path = self.pipeline_file
         name = path.relative_to(bundle) if bundle is not None and bundle in path.parents else path
         key = self.pipeline_id.rpartition(".")[2]
-        return f"{name}" if key == path.stem else f"{name}#{key}"
+        return f"{name}" if key in (path.stem, path.suffix[1:]) else f"{name}#{key}"
 
 
 def is_in_dag_processor() -> bool:

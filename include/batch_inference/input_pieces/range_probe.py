@@ -17,6 +17,7 @@ from batch_inference.config.pipeline import Pipeline
 from batch_inference.input_pieces.record_sample import (
     ObjectStart,
     RecordSample,
+    get_footer_bytes,
     sample_records,
     summarize_samples,
 )
@@ -122,8 +123,7 @@ def _read_start(storage: Storage, uri: str, item: S3Object, config: PreprocessCo
     if config.input.format != "parquet":
         return ObjectStart(uri, read_range(storage, uri, item.etag, 0, min(WINDOW_BYTES, size)), size)
     data = read_range(storage, uri, item.etag, max(0, size - WINDOW_BYTES), size)
-    # A file ends with the length of its footer in four bytes, and four letters.
-    footer = int.from_bytes(data[-8:-4], "little") + 8
+    footer = get_footer_bytes(data)
     if data.endswith(PARQUET) and len(data) < footer <= min(size, MAX_FOOTER_BYTES):
         data = read_range(storage, uri, item.etag, size - footer, size)
     return ObjectStart(uri, data, size)

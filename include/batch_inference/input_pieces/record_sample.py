@@ -6,6 +6,7 @@ The job's own readers and rules are used, so that `plan` and the job agree on wh
 from __future__ import annotations
 
 import codecs
+import re
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -14,12 +15,17 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from batch_inference.common.formatting import format_count
-from batch_inference.jobs.common.binary_formats import GZIP, ZSTD
+from batch_inference.jobs.common.binary_formats import GZIP, PARQUET, ZSTD
 from batch_inference.jobs.common.csv_reading import create_csv_reader
 from batch_inference.jobs.common.errors import InputError
 from batch_inference.jobs.common.json_reading import decode_record, format_excerpt
 from batch_inference.jobs.config.preprocess_config import InputConfig, PreprocessConfig
-from batch_inference.jobs.preprocess.objects import InputObject, ObjectPart, decompress_start
+from batch_inference.jobs.preprocess.objects import (
+    InputObject,
+    ObjectPart,
+    decompress_start,
+    translate_read_errors,
+)
 from batch_inference.jobs.preprocess.readers.batch import Batch
 from batch_inference.jobs.preprocess.readers.csv_batches import RecordContinuesError
 from batch_inference.jobs.preprocess.readers.parquet_records import ParquetRecordReader
@@ -30,8 +36,9 @@ from batch_inference.jobs.preprocess.source import ColumnNames, PartReader, chec
 IMPLICIT_RULES = frozenset({"arity", "encoding", "json", "quoting", "type"})
 #: Delimiters that are tried where the pipeline's gives one cell.
 COMMON_DELIMITERS = ",;\t|"
+#: One bad record is a problem only where `input` is seen to be wrong: it may be all that an input has.
+MIN_RECORDS = 2
 _MAGIC_BYTES = {"gzip": GZIP, "zstd": ZSTD}
-_MAX_FIELD_CHARACTERS = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +57,11 @@ class ObjectStart:
         """Whether the object is read completely."""
         return len(self.data) == self.size
 
+    @property
+    def has_whole_footer(self) -> bool:
+        """Whether the end of a Parquet file is all of its footer. What ends otherwise has none, and is no such file."""
+        return not self.data.endswith(PARQUET) or get_footer_bytes(self.data) <= len(self.data)
+
 
 @dataclass(frozen=True, slots=True)
 class RecordSample:
@@ -63,6 +75,11 @@ class RecordSample:
     rejects: Counter[str] = field(default_factory=Counter)
     first_reject: str = ""
     hint: str = ""
+
+
+def get_footer_bytes(end: bytes) -> int:
+    """Bytes of the footer of a Parquet file that ends with `end`: it closes with its length, and four letters."""
+    return int.from_bytes(end[-8:-4], "little") + 8
 
 
 def sample_records(start: ObjectStart, config: PreprocessConfig) -> RecordSample:
@@ -79,7 +96,9 @@ def sample_records(start: ObjectStart, config: PreprocessConfig) -> RecordSample
             _write_end(path, start)
             item = InputObject(path, start.uri, start.size)
             if not start.is_whole:
-                ParquetRecordReader(item, source)  # checks the names of the columns
+                if start.has_whole_footer:
+                    with translate_read_errors(item, source):
+                        ParquetRecordReader(item, source)  # checks the names of the columns
                 return RecordSample(start.uri)
             return _check_records(PartReader(ObjectPart(item, 0, start.size), source), start, config)
         text, source = _read_text(start, source)
@@ -112,7 +131,7 @@ def summarize_samples(samples: Sequence[RecordSample]) -> tuple[str | None, str 
     if not records:
         return None, None
     first = next((each for each in samples if each.first_reject), samples[0])
-    if sum(rejects[rule] for rule in IMPLICIT_RULES) == records:
+    if sum(rejects[rule] for rule in IMPLICIT_RULES) == records and (records >= MIN_RECORDS or first.hint):
         hint = first.hint or "Correct input.columns, input.format or input.delimiter"
         problem = f"all {format_count(records, 'sampled record')} would be rejected, the first because of"
         return f"{first.uri}: {problem} {first.first_reject}. {hint}", None
@@ -172,7 +191,8 @@ def _read_text(start: ObjectStart, source: InputConfig) -> tuple[bytes, InputCon
 
 
 def _read_first_line(text: bytes, source: InputConfig) -> str:
-    return text.decode(source.encoding, errors="replace").lstrip("\ufeff").split("\n", 1)[0].rstrip("\r")
+    lines = text.decode(source.encoding, errors="replace").lstrip("\ufeff")
+    return re.split(r"[\r\n]", lines, maxsplit=1)[0]
 
 
 def _check_no_header(uri: str, line: str, source: InputConfig) -> None:
@@ -199,7 +219,7 @@ def _find_hint(line: str, source: InputConfig) -> str:
     if source.format == "jsonlines":
         return (
             ""
-            if is_json
+            if is_json or line.lstrip().startswith("{")
             else f"The first line is {format_excerpt(line)}: set input.format to csv if that is CSV"
         )
     if is_json:
@@ -218,4 +238,4 @@ def _find_hint(line: str, source: InputConfig) -> str:
 
 
 def _split_cells(line: str, delimiter: str) -> list[str]:
-    return next(create_csv_reader([line], delimiter, _MAX_FIELD_CHARACTERS), [])
+    return next(create_csv_reader([line], delimiter), [])

@@ -10,6 +10,7 @@ import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 
 from batch_inference.aws import setup_checks
+from batch_inference.common.s3_uri import split_s3_uri
 from batch_inference.planning.model_version import ModelPlan, plan_existing_model
 from tests.unit.builders import pipeline
 
@@ -61,10 +62,19 @@ def test_a_bucket_that_may_not_be_listed_still_tells_its_region() -> None:
     assert "found the bucket bucket in eu-west-1, and the jobs run in us-east-1" in look("eu-west-1")[0]
 
 
+def test_an_archive_that_a_model_names_by_https_is_not_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(setup_checks, "get_client", lambda _: SimpleNamespace(get_role=fail(deny())))
+    model = MODEL.model_copy(update={"model_data": ("https://s3.amazonaws.com/m/a.tar.gz",)})
+    storage: Any = SimpleNamespace(head=split_s3_uri)
+    (said,) = setup_checks.check_resources(storage, pipeline(), model)
+    assert "the role" in said.text
+
+
+@pytest.mark.parametrize("action", ["STS:assumerole", "sts:Assume*", "*"])
 @pytest.mark.parametrize("principal", ["*", {"Service": ["ec2.amazonaws.com", "sagemaker.amazonaws.com"]}])
-def test_trust_is_read_as_iam_writes_it(principal: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One item without its list, and in any case of letters."""
-    trust = {"Statement": {"Effect": "Allow", "Principal": principal, "Action": "STS:assumerole"}}
+def test_trust_is_read_as_iam_writes_it(principal: Any, action: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One item without its list, with wildcards, and in any case of letters."""
+    trust: dict[str, Any] = {"Statement": {"Effect": "Allow", "Principal": principal, "Action": action}}
     role = {"Arn": WITH_WHEELS.role, "AssumeRolePolicyDocument": trust}
     client = SimpleNamespace(get_role=lambda **_: {"Role": role})
     monkeypatch.setattr(setup_checks, "get_client", lambda _: client)

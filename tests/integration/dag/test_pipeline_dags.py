@@ -89,6 +89,26 @@ def test_files_without_an_id_are_import_errors_too(bundle: Path, monkeypatch: py
     assert "found a file named 'My Model'; allowed are a-z, 0-9, _ and -" in text
 
 
+def test_a_file_in_a_wrong_place_takes_no_dag_of_another(
+    bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its name would be the id of a pipeline that is right."""
+    (bundle / "pipelines/risk/fraud.yaml").unlink()
+    put(bundle / "pipelines/risk.churn.yaml", {})
+    put(bundle / "pipelines/churn.yml", {})
+    result = process(bundle, monkeypatch)
+    assert sorted(each.dag_id for each in result.serialized_dags) == ["churn", "risk.churn"]
+    assert sorted(result.import_errors) == ["pipelines/churn.yml", "pipelines/risk.churn.yaml"]
+
+
+def test_a_bundle_may_be_a_link(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As git-sync has it: the folder behind the link has another name with each commit."""
+    link = bundle.with_name("link")
+    link.symlink_to(bundle)
+    result = process(link, monkeypatch)
+    assert [*result.import_errors] == ["pipelines/risk/fraud.yaml"]
+
+
 def test_a_dag_bag_outside_of_the_dag_processor_knows_the_error(bundle: Path) -> None:
     """As in a test of a company's repository that says `import_errors == {}`."""
     bag = DagBag(dag_folder=str(bundle))

@@ -265,11 +265,48 @@ def test_an_error_of_one_key_breaks_that_one_only(tmp_path: Path) -> None:
         ([], "matrix: allowed is a mapping: a key for each DAG"),
         ({"eu": [1]}, "matrix.eu: found [1]; allowed is a mapping of keys"),
         ({"eu": {"name": "x"}}, "matrix.eu.name: found below matrix; allowed only at the top"),
+        ({2024: {}}, 'matrix.2024: found the key 2024; allowed are a-z, 0-9, _ and -; quote it: "2024"'),
+        ({None: {}}, "matrix.None: found the key None; allowed are a-z"),
     ],
 )
 def test_a_matrix_that_is_none_is_refused(tmp_path: Path, matrix: Any, message: str) -> None:
     write(tmp_path, {"churn.yaml": {"matrix": matrix}})
     assert message in problem(tmp_path, "churn.eu")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("matrix:\n  <<: {B C: {}}\n", "line 1, matrix.B C: found the key 'B C'"),
+        ("matrix:\n  eu:\n    <<: {name: y}\n", "line 2, matrix.eu.name: found below matrix"),
+        ("<<: {matrix: [1]}\n", "matrix: allowed is a mapping"),
+    ],
+)
+def test_what_a_merge_key_brings_is_refused_and_breaks_no_other_file(
+    tmp_path: Path, content: str, message: str
+) -> None:
+    """It has no line of its own: that of what contains it is told."""
+    write(tmp_path, {"churn.yaml": {}})
+    put(tmp_path, "fraud.yaml", content)
+    found = {name.partition(".")[0]: result for name, _, result in read_pipelines(tmp_path)}
+    assert isinstance(found["churn"], Pipeline)
+    assert message in str(found["fraud"])
+
+
+def test_a_name_that_a_merge_key_brings_into_defaults_is_refused(tmp_path: Path) -> None:
+    write(tmp_path, {"churn.yaml": {}})
+    put(tmp_path, "_defaults.yaml", "<<: {name: y}\n")
+    assert "name: found in _defaults.yaml; allowed only in the file of a pipeline" in problem(
+        tmp_path, "churn"
+    )
+
+
+def test_a_file_in_a_wrong_place_does_not_take_the_id_of_another(tmp_path: Path) -> None:
+    write(tmp_path, {"risk/churn.yaml": {}, "risk.churn.yaml": {}, "risk/churn.yml": {}})
+    found = {name: type(result) for name, _, result in read_pipelines(tmp_path)}
+    assert found == {
+        "risk.churn": Pipeline, "risk.churn.yaml": PipelineError, "risk/churn.yml": PipelineError
+    }  # fmt: skip
 
 
 def test_runs_of_one_pipeline_below_those_of_another_are_found_whatever_work_they_state() -> None:

@@ -65,6 +65,8 @@ GOOD_PARQUET = to_parquet(id=["x1", "x2"], age=[30, 40])
         (GOOD.decode().encode("utf-16"), {"encoding": "utf-16"}),
         (b'"x\n1",30,1\nx2,40,0\n', {}),
         (GOOD_PARQUET, {"format": "parquet"}),
+        (GOOD.replace(b"\n", b"\r"), {}),
+        (b"id,age,label\r" + GOOD.replace(b"\n", b"\r"), {"header": True}),
     ],
 )
 def test_records_as_the_file_says_pass(data: bytes, source: dict[str, Any]) -> None:
@@ -88,7 +90,7 @@ def test_a_sample_ends_with_its_last_whole_record() -> None:
     ("data", "source", "said"),
     [
         (b"x1;30;1\nx2;40;0\n", {}, r"all 2 sampled .*1 cell with the delimiter ',', and 3 with ';'.*to ';'"),
-        (b"x1,30,1,7\n", {}, r"would be rejected, .*'arity' \(record 1: 4 fields, allowed are 2 to 3\)"),
+        (b"x1,30,1,7\n" * 2, {}, r"would be rejected, .*'arity' \(record 1: 4 fields, allowed are 2 to 3\)"),
         (GOOD.decode().encode("utf-16-le"), {}, "NUL characters, as utf-16 has: set input.encoding"),
         (b"30,x1,1\n40,x2,0\n", {}, r"'type' \(record 1: age is 'x1', allowed is a whole number"),
         (b'{"id": "x1", "age": 30}\n', {}, "JSON objects: set input.format to jsonlines"),
@@ -128,6 +130,26 @@ def test_an_object_at_which_the_job_would_fail_is_a_problem(
 ) -> None:
     with pytest.raises(InputError, match=said):
         judge(data, **source)
+
+
+def test_a_bad_record_alone_is_no_problem() -> None:
+    """The job would keep it aside, as it does among others; and a long cell is no reason to fail."""
+    for data, source in ((b"x1,many,1\n", {}), (b'{"id": "x1"\n', {"format": "jsonlines"})):
+        problem, sentence = judge(data, **source)
+        assert problem is None
+        assert "1 would be rejected" in str(sentence)
+    long = b"y" * (1 << 21) + b",30,1\n"
+    assert judge(GOOD + long)[0] is None
+    assert judge(long + GOOD, size=10_000_000)[0] is None
+
+
+def test_a_parquet_file_whose_footer_is_longer_than_what_was_read_is_not_looked_at() -> None:
+    start = ObjectStart(URI, GOOD_PARQUET[-20:], len(GOOD_PARQUET))
+    assert not start.has_whole_footer
+    assert summarize_samples([sample_records(start, config(format="parquet"))]) == (None, None)
+    broken = ObjectStart(URI, b"\0" * 100 + (50).to_bytes(4, "little") + b"PAR1", 10_000)
+    with pytest.raises(InputError, match=f"{URI} cannot be read to its end"):
+        sample_records(broken, config(format="parquet"))
 
 
 def test_of_parquet_the_end_is_enough() -> None:
