@@ -141,13 +141,13 @@ def fail_describe(scenario: Scenario) -> None:
 
 def reset_connections(scenario: Scenario) -> None:
     """Of whatever is asked about the run's transform."""
-    scenario.arm("drop", count=10, job_name_contains=f"{scenario.job_name_prefix}-transform-")
+    scenario.arm("drop", count=10, job_name_contains=f"{scenario.job_name_prefix}transform-")
     scenario.trigger()
 
 
 def have_no_instances(scenario: Scenario) -> None:
     """Twice, for the processing job."""
-    scenario.arm("capacity", count=2, job_name_contains=f"{scenario.job_name_prefix}-preprocess-")
+    scenario.arm("capacity", count=2, job_name_contains=f"{scenario.job_name_prefix}preprocess-")
     scenario.trigger()
 
 
