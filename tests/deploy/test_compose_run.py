@@ -24,7 +24,7 @@ from tests import preloading
 from tests.deploy.compose import render_compose
 from tests.deploy.containers import ContainerError, Containers
 from tests.deploy.image import image_environment
-from tests.end_to_end.deployment import DAG_FILE, Deployment, PasswordApi
+from tests.end_to_end.deployment import Deployment, PasswordApi
 from tests.end_to_end.directly import input_lines
 from tests.postgres import SYSTEM_PATH, Cluster
 
@@ -101,7 +101,6 @@ def containers(
         name=NAME, schedule=None, output={"uri": OUTPUT}, join={"format": "parquet", "group_mb": 1}
     )
     (pipeline / f"{NAME}.yaml").write_text(yaml.safe_dump(document))
-    Path(running.replace_addresses(f"/opt/airflow/dags/{NAME}.py")).write_text(DAG_FILE.format(name=NAME))
     # Neither is part of what is deployed: tasks would take four times as long without.
     preloading.preload(pipeline.parents[1])
     preloading.copy_local_settings(pipeline.parents[1])

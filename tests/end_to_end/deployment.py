@@ -23,12 +23,6 @@ from batch_inference.common.s3_uri import split_s3_uri
 from batch_inference.config.pipeline import Pipeline, load_pipeline
 
 ENDED = {"success", "failed"}
-DAG_FILE = """# A pipeline of an Airflow test.
-from batch_inference import build_scoring_dag
-
-dag = build_scoring_dag("{name}", folder="../include/pipelines")
-"""
-
 
 ADMIN, VIEWER = "admin", "viewer"
 #: Who may log in, and their passwords.
@@ -106,8 +100,18 @@ class Deployment:
         document = yaml.safe_load((pipelines / "abalone.yaml").read_text())
         document.update(name=name, schedule=None)
         change(document)
-        (pipelines / f"{name}.yaml").write_text(yaml.safe_dump(document))
-        (self.root / "dags" / f"{name}.py").write_text(DAG_FILE.format(name=name))
+        self.write_pipeline_file(name, yaml.safe_dump(document))
+
+    def write_pipeline_file(self, name: str, text: str) -> None:
+        """Put a file among the pipelines, and have Airflow read them; whoever sees it sees all of it."""
+        new = self.root / f"{name}.yaml.new"
+        new.write_text(text)
+        new.rename(self.root / "include" / "pipelines" / f"{name}.yaml")
+        self.have_pipelines_read()
+
+    def have_pipelines_read(self) -> None:
+        """Change the DAG file, which Airflow then reads, and with it all pipelines."""
+        (self.root / "dags" / "pipelines.py").touch()
 
     def unpause(self, dag_id: str) -> None:
         """Let the scheduler run the DAG's runs."""

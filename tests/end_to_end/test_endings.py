@@ -12,6 +12,7 @@ import pytest
 
 from batch_inference.cli.laptop.environment import CREDENTIALS
 from batch_inference.common.errors import PoolError
+from batch_inference.common.names import build_name_prefix
 from batch_inference.config.pipeline import Pipeline
 from batch_inference.dag.planned_jobs import build_pool_args
 from batch_inference.dag.pools import check_pool
@@ -58,7 +59,7 @@ def sagemaker(endings: Deployment) -> Any:
 
 def jobs_of(sagemaker: Any, dag_id: str) -> dict[str, str]:
     """Names and states of all jobs that the DAG has submitted."""
-    word = dag_id.replace("_", "-")
+    word = build_name_prefix(dag_id)
     processing = sagemaker.list_processing_jobs(NameContains=word, MaxResults=100)["ProcessingJobSummaries"]
     transform = sagemaker.list_transform_jobs(NameContains=word, MaxResults=100)["TransformJobSummaries"]
     return {
@@ -71,27 +72,27 @@ def test_a_wrong_pipeline_file_breaks_its_own_dag_alone(endings: Deployment) -> 
     """Its import error names file, field, what was found and what is allowed; the other DAGs stay."""
     pipelines = endings.root / "include" / "pipelines"
     text = (pipelines / "abalone.yaml").read_text().replace("name: abalone ", "name: broken ")
-    (pipelines / "broken.yaml").write_text(
-        text.replace("batch_strategy: MultiRecord", "batch_strategy: ManyRecord")
-    )
-    (endings.root / "dags" / "broken.py").write_text(
-        "# For Airflow.\nfrom batch_inference import build_scoring_dag\n\n"
-        'dag = build_scoring_dag("broken", folder="../include/pipelines")\n'
+    endings.write_pipeline_file(
+        "broken", text.replace("batch_strategy: MultiRecord", "batch_strategy: ManyRecord")
     )
     deadline = time.monotonic() + 90
     errors: list[dict[str, Any]] = []
     while not errors and time.monotonic() < deadline:
-        errors = endings.airflow.api.call("GET", "/importErrors")["import_errors"]
-        time.sleep(1)
+        # Airflow forgets it when it looks for DAG files, each three seconds here, until it reads the pipelines again.
+        endings.have_pipelines_read()
+        for _ in range(20):
+            errors = errors or endings.airflow.api.call("GET", "/importErrors")["import_errors"]
+            time.sleep(0.2)
     try:
-        # All other DAG files of the suite are sound.
-        assert [error["filename"].rsplit("/", 1)[-1] for error in errors] == ["broken.py"]
+        # All other pipelines of the suite are sound.
+        assert [error["filename"].rsplit("/", 1)[-1] for error in errors] == ["broken.yaml"]
         for part in ("broken.yaml", "transform.batch_strategy", "ManyRecord", "MultiRecord", "SingleRecord"):
             assert part in errors[0]["stack_trace"]
         known = {dag["dag_id"] for dag in endings.airflow.api.call("GET", "/dags?limit=100")["dags"]}
         assert {"abalone", DAG} <= known
     finally:
-        (endings.root / "dags" / "broken.py").unlink()
+        (pipelines / "broken.yaml").unlink()
+        endings.have_pipelines_read()
 
 
 def test_an_empty_input_skips_everything_and_publishes_nothing(endings: Deployment, sagemaker: Any) -> None:
@@ -162,7 +163,7 @@ def test_a_failed_job_fails_the_run_with_its_reason(endings: Deployment, sagemak
     assert "model.tar.gz" in log or "model data" in log
     assert endings.objects(OUTPUT) == {}
     assert "InProgress" not in jobs_of(sagemaker, "abalone_broken_model").values()
-    assert sagemaker.list_models(NameContains="abalone-broken-model")["Models"] == []
+    assert sagemaker.list_models(NameContains=build_name_prefix("abalone_broken_model"))["Models"] == []
 
 
 POOL_DAG = """# Jobs that share a pool.
@@ -302,7 +303,7 @@ def test_a_run_above_its_budget_waits_for_a_person_then_takes_the_approved_versi
     assert "nothing was spent" in log
     assert jobs_of(sagemaker, name) == {}
 
-    fault = {"kind": "capacity", "count": 1, "job_name_contains": "abalone-approval-transform-"}
+    fault = {"kind": "capacity", "count": 1, "job_name_contains": f"{build_name_prefix(name)}transform-"}
     request = urllib.request.Request(
         f"{endings.endpoint}/_local/faults", json.dumps(fault).encode(), method="POST"
     )
@@ -337,4 +338,4 @@ def test_a_run_above_its_budget_waits_for_a_person_then_takes_the_approved_versi
     arn = sagemaker.describe_transform_job(TransformJobName=transform)["TransformJobArn"]
     tags = {tag["Key"]: tag["Value"] for tag in sagemaker.list_tags(ResourceArn=arn)["Tags"]}
     assert (tags["model"], tags["cost-centre"]) == (f"{group}/1", "data-science")
-    assert sagemaker.list_models(NameContains="abalone-approval")["Models"] == []
+    assert sagemaker.list_models(NameContains=build_name_prefix(name))["Models"] == []

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from batch_inference.common.names import build_name_prefix
 from batch_inference.common.s3_uri import split_s3_uri
 from batch_inference.planning.clusters.rate_history import HistoryRow
 from batch_inference.publishing.measured_rates import add_run_to_rate_history
@@ -130,7 +131,7 @@ def usage(deployment: Deployment, plan: dict[str, Any]) -> list[float]:
 
     with urlopen(f"{deployment.endpoint}/_local/usage?kind=transform") as answer:
         jobs = json.load(answer)["jobs"]
-    name = plan["pipeline"].replace("_", "-")
+    name = build_name_prefix(plan["pipeline"])
     return [job["billed_seconds"] for job in jobs if job["name"].startswith(name)]
 
 
