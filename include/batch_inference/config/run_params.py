@@ -246,6 +246,10 @@ def build_param_specs(pipeline: Pipeline) -> dict[str, dict[str, Any]]:
         spec["description"] = spec["description"].replace(_MAXIMUM, str(spec.get("maximum")))
         if spec.pop("describes_empty"):
             spec["description"] += f" {_describe_empty(name, own)}"
+    if pipeline.schedule is not None:
+        specs["dry_run"]["description"] += (
+            " If the DAG is paused, unpausing it for this run may also start its last scheduled run, with jobs."
+        )
     if pipeline.model.is_inference_pipeline:
         specs["transform_max_payload_mb"]["description"] += (
             " Requests between containers are limited to 5 MB."

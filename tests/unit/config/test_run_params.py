@@ -65,6 +65,12 @@ def test_the_form_shows_the_pipelines_own_values() -> None:
             assert f"Empty: {value}, as the pipeline says." in specs[name]["description"]
 
 
+def test_the_form_of_a_scheduled_pipeline_says_what_unpausing_may_start() -> None:
+    for schedule, said in (("0 2 * * *", True), (None, False)):
+        description = build_param_specs(pipeline({"schedule": schedule}))["dry_run"]["description"]
+        assert ("may also start its last scheduled run" in description) is said
+
+
 def test_the_untouched_form_asks_for_nothing() -> None:
     untouched = read_params({name: spec["default"] for name, spec in build_param_specs(example()).items()})
     assert keep_overrides(untouched, example()) == RunParams()
