@@ -175,7 +175,5 @@ def _choose_container(
 
         environment = SCRIPT_ENVIRONMENT if get_image_kind(image) == "sklearn" else {}
         container = ContainerDefinition(image=image, environment=environment)
-    uri = (
-        f"{pipeline.work.rstrip('/')}/models/{pipeline.name}/{datetime.now(UTC):%Y%m%dT%H%M%S%f}/model.tar.gz"
-    )
+    uri = f"{pipeline.work.rstrip('/')}/_models/{pipeline.name}/{datetime.now(UTC):%Y%m%dT%H%M%S%f}/model.tar.gz"
     return container.model_copy(update={"model_data": uri})

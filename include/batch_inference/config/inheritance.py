@@ -43,7 +43,8 @@ def read_merged_document(
         layers = [_fill_matrix_token(layer, str(matrix_key)) for layer in layers]
     elif matrix_key is not None:
         raise PipelineError(str(path), (f"has no matrix, so no pipeline {path.stem}.{matrix_key}",))
-    has_preprocess = any(layer.value.get("preprocess") is not None for layer in layers)
+    stated = [layer.value["preprocess"] for layer in layers if "preprocess" in layer.value]
+    has_preprocess = stated[-1:] not in ([], [None])
     inherited = YamlDocument({})
     for parent in [each for each in reversed(path.parents) if each == folder or folder in each.parents]:
         if (file := parent / DEFAULTS_NAME).exists():

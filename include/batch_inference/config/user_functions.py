@@ -6,7 +6,10 @@ SageMaker's containers as a module of FUNCTIONS_PACKAGE, with its folders.
 
 from __future__ import annotations
 
+import ast
+import os
 import symtable
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,7 +29,8 @@ def find_function_file(module: str, path: Path, folder: Path) -> Path | None:
     """The file of a function's module: the nearest to the pipeline file at `path`, in or above its folder."""
     name = f"{module.replace('.', '/')}.py"
     parents = (each for each in path.parents if each == folder or folder in each.parents)
-    return next((parent / name for parent in parents if (parent / name).is_file()), None)
+    # Unlike Path.is_file, false for a name that is too long for a file.
+    return next((parent / name for parent in parents if os.path.isfile(parent / name)), None)  # noqa: PTH113
 
 
 def resolve_function_modules(
@@ -63,7 +67,7 @@ def list_function_files(pipeline: Pipeline, folder: Path) -> dict[str, Path]:
     """The files of a pipeline's functions by their modules in FUNCTIONS_PACKAGE.
 
     Raises:
-        PipelineError: a file is gone, or does not define its function; it is not run.
+        PipelineError: a file is gone, does not define its function, or imports another one; it is not run.
     """
     files: dict[str, Path] = {}
     for field, function in (("function", pipeline.function), ("join.function", pipeline.join.function)):
@@ -75,6 +79,7 @@ def list_function_files(pipeline: Pipeline, folder: Path) -> dict[str, Path]:
                 str(file), (f"is the file of {field} in {pipeline.name}, and is there no longer",)
             )
         _check_function(file, function.name, field)
+        _check_imports(file, folder)
         files[build_module_name(function.module)] = file
     return files
 
@@ -82,6 +87,27 @@ def list_function_files(pipeline: Pipeline, folder: Path) -> dict[str, Path]:
 def build_module_name(module: str) -> str:
     """The name under which a function's module is imported."""
     return f"{FUNCTIONS_PACKAGE}.{module}"
+
+
+def _check_imports(file: Path, folder: Path) -> None:
+    """Raise PipelineError for the import of a file beside `file`, or above it: the containers do not get it."""
+    for statement in ast.walk(ast.parse(file.read_bytes(), str(file))):
+        if isinstance(statement, ast.ImportFrom):
+            names = ["." if statement.level else str(statement.module)]
+        elif isinstance(statement, ast.Import):
+            names = [each.name for each in statement.names]
+        else:
+            continue
+        for name in names:
+            top = name.partition(".")[0]
+            found = top and top not in sys.stdlib_module_names and find_function_file(top, file, folder)
+            if found or name == "." or top == folder.name:
+                what = f"the file {found}" if found else "a file beside it"
+                problem = (
+                    f"line {statement.lineno}: found an import of {what}; SageMaker's containers get only the files "
+                    f"that a pipeline names: write what it needs into {file.name}, or into a wheel (preprocess.wheels)"
+                )
+                raise PipelineError(str(file), (problem,))
 
 
 def _check_function(file: Path, name: str, field: str) -> None:

@@ -71,13 +71,13 @@ def _build_notifier(pipeline: Pipeline, setting: str, section: Notifier) -> Base
     module, _, name = path.rpartition(".")
     try:
         notifier_class: Any = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError) as error:
+    except Exception as error:  # noqa: BLE001 - any code runs when it is imported
         problem = f"notifier: found {path!r}, which cannot be imported ({error}); install its provider"
         raise build_error(problem) from None
     if not (isinstance(notifier_class, type) and issubclass(notifier_class, BaseNotifier)):
         raise build_error(f"notifier: found {path!r}; allowed are subclasses of airflow.sdk.BaseNotifier")
     try:
         notifier: BaseNotifier = notifier_class(**dict[str, Any](section.arguments))
-    except TypeError as error:
+    except Exception as error:  # noqa: BLE001 - and when it is built
         raise build_error(f"arguments: {path} does not accept these arguments: {error}") from None
     return notifier

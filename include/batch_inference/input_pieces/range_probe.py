@@ -6,11 +6,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
-from botocore.exceptions import ClientError
-
+from batch_inference.aws.optional_calls import CALL_ERRORS
 from batch_inference.aws.ranges import read_range
 from batch_inference.aws.s3 import Storage
-from batch_inference.common.errors import RequestLintError
+from batch_inference.common.errors import ReconciliationError, RequestLintError
 from batch_inference.common.formatting import format_count
 from batch_inference.common.s3_uri import split_s3_uri
 from batch_inference.config.pipeline import Pipeline
@@ -102,7 +101,7 @@ def _probe_records(
             return sample_records(_read_start(storage, uri, item, config), config)
         except InputError as error:
             return error
-        except (ClientError, ConfigError) as error:
+        except (*CALL_ERRORS, ConfigError, ReconciliationError) as error:
             return f"Plan could not look at {uri} ({error}); it is read when the run has started."
 
     with ThreadPoolExecutor(MAX_WORKERS) as pool:

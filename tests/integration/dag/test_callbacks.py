@@ -27,6 +27,13 @@ class Recorder(BaseNotifier):
         self.told.append(self.message)
 
 
+class Picky(BaseNotifier):
+    """Refuses its arguments by an error of its own."""
+
+    def __init__(self) -> None:
+        raise ValueError("no channel")
+
+
 HERE = f"{__name__}.Recorder"
 
 
@@ -89,6 +96,7 @@ def test_a_pipeline_that_names_nobody_has_no_callback() -> None:
         ),
         ({"notifier": "subprocess.Popen"}, "allowed are subclasses of airflow.sdk.BaseNotifier"),
         ({"notifier": HERE, "arguments": {"text": "x"}}, "notify.on_failure[0].arguments: "),
+        ({"notifier": f"{__name__}.Picky"}, "does not accept these arguments: no channel"),
     ],
 )
 def test_a_notifier_that_cannot_be_made_is_an_error_of_the_pipeline(

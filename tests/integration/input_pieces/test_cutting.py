@@ -20,7 +20,7 @@ from batch_inference.planning.inputs.input_layout import LayoutPlan
 from batch_inference.planning.inputs.input_listing import S3Object
 from batch_inference.planning.inputs.input_split import MIN_SPLIT_BYTES
 from batch_inference.verification.transform_objects import TransformObject, reconcile_pieces
-from tests.unit.builders import pipeline_without_preprocess
+from tests.unit.builders import pipeline, pipeline_without_preprocess
 
 INPUT, TARGET = "s3://bucket/in/", "s3://bucket/work/pieces/"
 PLAIN = pipeline_without_preprocess()
@@ -155,6 +155,17 @@ def test_an_object_that_was_overwritten_since_the_plan_is_refused(storage: Stora
     uploaded(storage, b=content.replace("x", "y").replace("00000001", "00000002"))
     with pytest.raises(ReconciliationError, match="in/b was overwritten after the run was planned"):
         made(storage, planned, layout(900_000, merge_below_bytes=1000))
+
+
+def test_an_object_that_was_overwritten_since_it_was_listed_is_no_problem_of_the_sample(
+    storage: Storage,
+) -> None:
+    """With preprocessing, the job reads the input later."""
+    planned = uploaded(storage, a="x1,30,1\n", b="x2,30,1\n")
+    uploaded(storage, b="x3,40,1\n")
+    looked_at = probe_objects(storage, pipeline(), INPUT, planned)
+    assert "could not look at s3://bucket/in/b" in looked_at.sentences[0]
+    assert looked_at.sentences[1:] == ("Of 1 sampled record in 1 object, none would be rejected.",)
 
 
 def test_an_object_that_is_gone_since_the_plan_is_named(storage: Storage) -> None:

@@ -293,6 +293,14 @@ def test_what_a_merge_key_brings_is_refused_and_breaks_no_other_file(
     assert message in str(found["fraud"])
 
 
+def test_a_key_of_a_matrix_may_do_without_preprocess(tmp_path: Path) -> None:
+    """And then inherits nothing that needs it."""
+    content = document(WITHOUT_PREPROCESS)
+    put(tmp_path, "churn.yaml", {**content, "preprocess": {}, "matrix": {"eu": {"preprocess": None}}})
+    put(tmp_path, "_defaults.yaml", {"max_rejected": 0.05, "preprocess": document()["preprocess"]})
+    assert load_pipeline_by_id("churn.eu", tmp_path).preprocess is None
+
+
 def test_a_name_that_a_merge_key_brings_into_defaults_is_refused(tmp_path: Path) -> None:
     write(tmp_path, {"churn.yaml": {}})
     put(tmp_path, "_defaults.yaml", "<<: {name: y}\n")

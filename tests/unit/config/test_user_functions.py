@@ -103,6 +103,37 @@ def test_a_function_may_be_defined_in_any_way(folder: Path, source: str) -> None
     assert len(list_function_files(load_pipeline_by_id("risk.churn", folder), folder)) == 2
 
 
+@pytest.mark.parametrize(
+    ("line", "what"),
+    [
+        ("import bands", "the file {folder}/bands.py"),
+        ("    from bands import add", "the file {folder}/bands.py"),
+        ("from . import bands", "a file beside it"),
+        ("import {folder.name}.bands", "a file beside it"),
+    ],
+)
+def test_a_file_that_the_containers_do_not_get_is_not_imported(folder: Path, line: str, what: str) -> None:
+    file = folder / "risk/features.py"
+    file.write_text(f"def build(frame):\n    pass\nif build:\n    {line.format(folder=folder).strip()}\n")
+    with pytest.raises(PipelineError) as caught:
+        list_function_files(load_pipeline_by_id("risk.churn", folder), folder)
+    assert f"line 4: found an import of {what.format(folder=folder)}; SageMaker's" in str(caught.value)
+
+
+def test_what_is_installed_is_imported(folder: Path) -> None:
+    """A file of the name of a module of Python's own is never meant."""
+    (folder / "json.py").touch()
+    (folder / "risk/features.py").write_text("import json\nimport numpy.linalg\ndef build(frame): pass\n")
+    assert len(list_function_files(load_pipeline_by_id("risk.churn", folder), folder)) == 2
+
+
+def test_a_module_with_a_name_too_long_for_a_file_is_refused(folder: Path) -> None:
+    file = folder / "risk/churn.yaml"
+    file.write_text(file.read_text().replace("module: features", f"module: {'x' * 300}"))
+    with pytest.raises(PipelineError, match="allowed is the name of a Python file"):
+        load_pipeline_by_id("risk.churn", folder)
+
+
 def test_a_file_that_went_away_after_the_plan_is_named(folder: Path) -> None:
     pipeline = load_pipeline_by_id("risk.churn", folder)
     (folder / "bands.py").unlink()
