@@ -170,10 +170,6 @@ class TextProfile:
         values = dict(sorted(self.values.items(), key=lambda item: (-item[1], item[0])))
         return {"kind": "text", **vars(self), "values": values}
 
-    def add_counts(self, counts: Mapping[str, int]) -> None:
-        """Count values that are counted already, an empty one as null."""
-        self._update(Counter(counts))
-
     def _update(self, counts: Counter[str]) -> None:
         self.nulls += counts.pop("", 0)
         self.count += sum(counts.values())
@@ -197,7 +193,8 @@ class Profile:
     def add(self, cells: Mapping[str, Sequence[str]], numbers: Mapping[str, np.ndarray]) -> None:
         """Count one batch of records: the text of each string column, float64 for the others.
 
-        Booleans are counted as `true` and `false`, dates and timestamps by day.
+        Booleans are counted as `true` and `false`, dates and timestamps by day, or as their cells where there are no
+        `numbers`.
         """
         for name, column in self._columns.items():
             if name not in cells:
@@ -205,7 +202,7 @@ class Profile:
             if isinstance(column, NumberProfile):
                 column.add(numbers[name])
             elif is_typed(self._types[name]) and name in numbers:
-                column.add_counts(_count_labels(numbers[name], self._types[name]))
+                column.add(label_values(numbers[name], self._types[name]))
             else:
                 column.add(cells[name])
 
@@ -233,18 +230,19 @@ class Profile:
         return {name: column.to_dict() for name, column in self._columns.items()}
 
 
-def _count_labels(numbers: np.ndarray, column_type: str) -> dict[str, int]:
-    """Count booleans by value, and dates and timestamps by day; nulls as an empty text."""
-    present = numbers[~np.isnan(numbers)]
+def label_values(numbers: np.ndarray, column_type: str) -> list[str]:
+    """Label booleans by value, and dates and timestamps by day; nulls by an empty text."""
+    is_null = np.isnan(numbers)
+    values = np.where(is_null, 0, numbers)
     if column_type.startswith("timestamp"):
         # The double of the last microsecond of the calendar is that of the day after it.
-        present = np.minimum(present // MICROSECONDS_A_DAY, LAST_DAY)
-    values, counts = np.unique(present, return_counts=True)
-    labels = (
+        values = np.minimum(values // MICROSECONDS_A_DAY, LAST_DAY)
+    distinct, places = np.unique(values, return_inverse=True)
+    labels = [
         ("true" if value else "false") if column_type == "boolean" else format_day(int(value))
-        for value in values.tolist()
-    )
-    return {"": len(numbers) - len(present), **dict(zip(labels, counts.tolist()))}
+        for value in distinct.tolist()
+    ]
+    return ["" if null else labels[at] for null, at in zip(is_null.tolist(), places.tolist())]
 
 
 def merge_profiles(documents: Iterable[Mapping[str, Any]]) -> dict[str, Any]:

@@ -260,8 +260,10 @@ def validate_columns(fields: Sequence[PredictionField], columns: list[list[str]]
         values, wrong = parse_column(texts, field.column.type)
         if wrong:
             index, allowed = min(wrong.items())
-            found = f"prediction {field.path!r} is {texts[index]!r}, allowed is {allowed.split(' or ')[0]}"
-            raise UnreadableRecordError(index, found)
+            allowed = allowed.replace(", or empty", "").replace(" or empty", "")
+            raise UnreadableRecordError(
+                index, f"prediction {field.path!r} is {texts[index]!r}, allowed is {allowed}"
+            )
         empty = np.flatnonzero(np.isnan(values))
         if len(empty) and not field.nullable:
             raise UnreadableRecordError(int(empty[0]), f"prediction {field.path!r} is empty")

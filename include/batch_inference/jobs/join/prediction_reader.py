@@ -11,11 +11,12 @@ import numpy as np
 from batch_inference.jobs.common.arrow import read_numbers
 from batch_inference.jobs.common.binary_formats import check_predictions_are_text
 from batch_inference.jobs.common.blocks import BLOCK_BYTES, Block, BlockReader, count_records, join_blocks
-from batch_inference.jobs.common.cell_types import is_number_type
+from batch_inference.jobs.common.cell_types import is_number_type, is_typed
 from batch_inference.jobs.common.csv_reading import UnreadableRecordError
 from batch_inference.jobs.common.errors import JoinError, PredictionCountError, PredictionError
 from batch_inference.jobs.common.json_reading import dumps
 from batch_inference.jobs.common.numeric import parse_column
+from batch_inference.jobs.common.profiles import label_values
 from batch_inference.jobs.config.join_spec import JoinSpec, ShardFiles
 from batch_inference.jobs.join.json_stream import PREDICTIONS_KEY, NotJsonError, iter_predictions
 from batch_inference.jobs.join.prediction_parsers import CsvParser, JsonLinesParser, extract_fields
@@ -69,7 +70,7 @@ class PredictionBatch:
     def read_values(self) -> list[Any]:
         """Read the values of each field except echoes: float64 with NaN for null, or texts. Uses cached results.
 
-        Booleans are `true` and `false`, whatever their words.
+        Booleans are `true` and `false`, whatever their words; dates and timestamps are their days.
         """
         return [
             _convert_texts(texts, field.column.type)
@@ -79,14 +80,10 @@ class PredictionBatch:
 
 
 def _convert_texts(texts: list[str], column_type: str) -> Any:
-    if is_number_type(column_type):
-        return parse_column(texts, column_type).numbers
-    if column_type == "boolean":
-        return [
-            "" if value != value else "true" if value else "false"
-            for value in parse_column(texts, column_type).numbers.tolist()
-        ]
-    return texts
+    if not is_typed(column_type):
+        return texts
+    numbers = parse_column(texts, column_type).numbers
+    return numbers if is_number_type(column_type) else label_values(numbers, column_type)
 
 
 class LinePredictionBatch(PredictionBatch):

@@ -59,7 +59,10 @@ class PredictionStatistics:
             for column, values in zip(spec.prediction_columns, predictions.read_values())
             if column.name in self._types
         }
-        block.profile.add(prediction_values, prediction_values)
+        numbers = {
+            name: values for name, values in prediction_values.items() if isinstance(values, np.ndarray)
+        }
+        block.profile.add(prediction_values, numbers)
         block.sample = RowSample.from_block(records, prediction_values, self.sample.hash_bound)
         if spec.sensitive_columns:
             block.groups = _count_sensitive_groups(records, prediction_values)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import pickle
+import re
 from pathlib import Path
 from typing import Any
 
@@ -126,6 +127,36 @@ def test_json_of_another_shape_is_named_too(tmp_path: Path, output: str, line: b
     records = b'{"id": "a", "age": 1, "balance": 2, "more": [1]}\n' + line + b"\n"
     with pytest.raises(JoinError, match=f"shard s, record 2:? {found}"):
         joined(tmp_path, records, output, records_format="jsonlines")
+
+
+@pytest.mark.usefixtures("arrow")
+@pytest.mark.parametrize("output", OUTPUTS)
+@pytest.mark.parametrize(
+    ("kind", "good", "wrong", "allowed"),
+    [
+        ("boolean", "YES", "maybe", "true, t, yes"),
+        ("date", "2026-01-31", "2026-1-31", "a date such as"),
+        ("timestamp", "2026-01-31", "2026-01-31T10:30Z", "a timestamp without a zone"),
+        ("timestamptz", "2026-01-31 10:30+01", "2026-01-31", "a timestamp with Z"),
+        ("decimal(5,2)", "1e2", "0.001", r"a decimal\(5,2\)"),
+    ],
+)
+def test_a_cell_of_another_type_is_named_and_nothing_joined(
+    tmp_path: Path, output: str, kind: str, good: str, wrong: str, allowed: str
+) -> None:
+    """In CSV and in JSON Lines; an empty cell and spaces are no fault."""
+    kinds = {"id": "string", "v": kind}
+    with pytest.raises(
+        JoinError, match=f"shard s, record 3: v is '{re.escape(wrong)}', allowed is {allowed}"
+    ):
+        joined(tmp_path, f"a,{good}\nb,\nc,{wrong}\n".encode(), output, kinds)
+    lines = f'{{"id": "a", "v": "{good}"}}\n{{"id": "b", "v": "{wrong}"}}\n'
+    with pytest.raises(
+        JoinError, match=f"shard s, record 2: v is '{re.escape(wrong)}', allowed is {allowed}"
+    ):
+        joined(tmp_path, lines.encode(), output, kinds, records_format="jsonlines")
+    assert not list(tmp_path.glob("out*"))
+    assert len(joined(tmp_path, f"a,{good}\nb,\nc, {good} \n".encode(), output, kinds)) == 3
 
 
 @pytest.mark.usefixtures("arrow")

@@ -297,3 +297,70 @@ def test_rare_texts_are_counted_together(monkeypatch: pytest.MonkeyPatch) -> Non
     assert one.to_dict() == {"kind": "text", "count": 4, "nulls": 1, "values": {"a": 2, "b": 1}, "others": 1}
     merged = merge_profiles([{"t": one.to_dict()}, {"t": one.to_dict()}])["t"]
     assert (merged["count"], merged["nulls"], merged["others"], merged["values"]["a"]) == (8, 2, 2, 4)
+
+
+TYPES = {
+    "flag": "boolean", "day": "date", "at": "timestamp", "seen": "timestamptz", "price": "decimal(18,4)",
+}  # fmt: skip
+ROWS = (
+    b"YES,2026-01-31,2026-01-31 10:30:00.5,2026-01-31T10:30:00+02:00,1.50\n"
+    b"0,0001-01-01,9999-12-31T23:59:59.999999,9999-12-31T00:00:00Z,-99999999999999.9999\n"
+    b",,,,\n"
+    b"f,2026-02-30,2026-01-31,2026-01-31T10:30:00Z,1\n"
+    b"t,2026-01-31,2026-01-31,2026-01-31T10:30:00,1\n"
+)
+TYPED_FUNCTION = """
+from datetime import date, datetime
+from decimal import Decimal
+
+def prepare(frame):
+    assert frame["flag"].tolist() == [True, False, True], frame["flag"]
+    assert [value.year for value in frame["day"]] == [2026, 1, 2026], frame["day"]
+    assert [value.microsecond for value in frame["at"]] == [500000, 999999, 0], frame["at"]
+    assert [value.utcoffset().total_seconds() for value in frame["seen"]] == [0, 0, 0], frame["seen"]
+    assert frame["seen"][0].hour == 8, frame["seen"]
+    assert frame["price"].tolist() == [Decimal("1.5"), Decimal("-99999999999999.9999"), Decimal("0.3")]
+    frame["year"] = [value.year for value in frame["day"]]
+    frame["flag"] = ~frame["flag"]
+    frame["price"] = frame["price"].map(lambda value: value * 2)
+    return frame
+"""
+
+
+@pytest.mark.parametrize("has_function", [False, True])
+def test_a_model_gets_booleans_as_digits_and_a_function_gets_values(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, has_function: bool
+) -> None:
+    """Of any year, also where gaps are filled; records stay as they came, and others are rejected with the reason."""
+    (tmp_path / "mine.py").write_text(TYPED_FUNCTION)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    constants = {"flag": "yes", "day": "2026-01-31", "at": "2026-01-31", "seen": "2026-01-31T00:00Z"}
+    wanted = config(
+        columns(**TYPES),
+        impute=[
+            *({"column": name, "strategy": "constant", "value": value} for name, value in constants.items()),
+            {"column": "price", "strategy": "mean"},
+        ],
+        baseline={"price": {"mean": 0.1 + 0.2}},
+        sensitive_columns=[{"column": "flag"}, {"column": "price", "edges": [0]}],
+        feature_columns=["flag", "price", "year"] if has_function else ["flag", "day", "price"],
+        **({"function": {"module": "mine", "name": "prepare"}} if has_function else {}),
+    )
+    ended = run_preprocess(tmp_path, wanted, {"a.csv": ROWS})
+    assert ended.exit_code == 0, ended.message
+    assert ended.records() == [b"".join(ROWS.splitlines(keepends=True)[:3])]
+    assert ended.features() == (
+        [b"0,3.0000,2026\n1,-199999999999999.9998,1\n0,0.6000,2026\n"]
+        if has_function
+        else [b"1,2026-01-31,1.50\n0,0001-01-01,-99999999999999.9999\n1,2026-01-31,0.3000\n"]
+    )
+    assert [one["reason"].split(",")[0] for one in ended.rejects()] == [
+        "day is '2026-02-30'", "seen is '2026-01-31T10:30:00'",
+    ]  # fmt: skip
+    groups = ended.manifest["groups"]
+    assert {label: (one["records"], one["rejected"]) for label, one in groups["flag"].items()} == {
+        "(empty)": (1, 0), "true": (2, 1), "false": (2, 1),
+    }  # fmt: skip
+    assert {label: one["records"] for label, one in groups["price"].items()} == {
+        "(empty)": 1, "0 and above": 3, "below 0": 1,
+    }  # fmt: skip
