@@ -334,6 +334,7 @@ def test_a_model_gets_booleans_as_digits_and_a_function_gets_values(
     """Of any year, also where gaps are filled; records stay as they came, and others are rejected with the reason."""
     (tmp_path / "mine.py").write_text(TYPED_FUNCTION)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    function: dict[str, Any] = {"function": {"module": "mine", "name": "prepare"}} if has_function else {}
     constants = {"flag": "yes", "day": "2026-01-31", "at": "2026-01-31", "seen": "2026-01-31T00:00Z"}
     wanted = config(
         columns(**TYPES),
@@ -344,7 +345,7 @@ def test_a_model_gets_booleans_as_digits_and_a_function_gets_values(
         baseline={"price": {"mean": 0.1 + 0.2}},
         sensitive_columns=[{"column": "flag"}, {"column": "price", "edges": [0]}],
         feature_columns=["flag", "price", "year"] if has_function else ["flag", "day", "price"],
-        **({"function": {"module": "mine", "name": "prepare"}} if has_function else {}),
+        **function,
     )
     ended = run_preprocess(tmp_path, wanted, {"a.csv": ROWS})
     assert ended.exit_code == 0, ended.message
