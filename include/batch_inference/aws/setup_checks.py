@@ -131,7 +131,7 @@ def _check_role(client: Any, role: str) -> Iterator[Finding]:
         if isinstance(error, ClientError) and error.response["Error"]["Code"] == "NoSuchEntity":
             yield Finding(
                 f"role: found {role}, which does not exist in the account of Airflow's connection; create it with the "
-                "policies that `make iam` prints, or correct the ARN"
+                "policies that `batch-inference iam` prints, or correct the ARN"
             )
         else:
             yield _say_not_allowed(f"the role {role}", error, "iam:GetRole on it")
@@ -144,7 +144,7 @@ def _check_role(client: Any, role: str) -> Iterator[Finding]:
     if not any(map(_lets_sagemaker_assume, statements)):
         yield Finding(
             f"role: found {role}, whose trust policy does not let {SAGEMAKER_SERVICE} assume it ({ASSUME_ROLE}); "
-            "replace the trust policy by the one that `make iam` prints"
+            "replace the trust policy by the one that `batch-inference iam` prints"
         )
 
 

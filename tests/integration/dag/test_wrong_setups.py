@@ -14,7 +14,7 @@ import pytest
 from batch_inference.aws.s3 import Storage
 from batch_inference.cli.laptop.environment import build_aws_connection, create_client
 from batch_inference.cli.laptop.sample import create_buckets_and_role
-from batch_inference.common.errors import BatchInferenceError, SetupError
+from batch_inference.common.errors import BatchInferenceError, ModelError, SetupError
 from batch_inference.config import pipeline_files
 from batch_inference.config.pipeline import Pipeline
 from batch_inference.dag.tasks import plan
@@ -22,6 +22,7 @@ from batch_inference.run import task_ids
 from local_aws.server import LocalAws
 from local_aws.settings import load_settings
 from tests.integration.staged_runs import Pipelines, Run, document
+from tests.unit.jobs.hostile_inputs import SETUPS, escape_cell
 
 GOOD = b"1,m,30\n2,f,40\n"
 INPUT = "s3://bucket/in/date=2026-01-05/"
@@ -118,8 +119,10 @@ CONTAINERS = {"containers": [{**document()["model"]["containers"][0], "model_dat
 def test_a_wrong_setup_ends_in_plan_with_what_to_do(
     planning: Planning, changes: dict[str, Any], said: str
 ) -> None:
-    with pytest.raises(BatchInferenceError, match=f"(?s){said}"):
+    with pytest.raises(BatchInferenceError, match=f"(?s){said}") as caught:
         planning(**changes)
+    if isinstance(caught.value, SetupError | ModelError) and "data" not in changes:
+        assert escape_cell(str(caught.value)) in {message for _, message in SETUPS}
 
 
 def test_all_that_is_wrong_is_said_at_once(planning: Planning) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.jobs.hostile_inputs import CASES, PAGE, Case, row
+from tests.unit.jobs.hostile_inputs import CASES, PAGE, SETUPS, Case, row
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{type(case).__name__.lower()} {case.description}")
@@ -19,5 +19,8 @@ def test_the_page_says_what_is_said(tmp_path: Path, case: Case) -> None:
 
 def test_the_page_has_each_case_and_no_other() -> None:
     lines = [line for line in PAGE.read_text("utf-8").splitlines() if line.startswith("| ") and "`" in line]
-    assert [line.split(" | ")[0].removeprefix("| ") for line in lines] == [case.description for case in CASES]
+    assert [line.split(" | ")[0].removeprefix("| ") for line in lines] == [
+        *(case.description for case in CASES),
+        *(what for what, _ in SETUPS),
+    ]
     assert len(lines) >= 40
