@@ -15,7 +15,8 @@ from airflow.exceptions import SerializationError
 from airflow.sdk import DAG, get_parsing_context
 
 from batch_inference.common.errors import PipelineError
-from batch_inference.config.pipeline import MAX_ID_LENGTH
+from batch_inference.config.inheritance import list_matrix_keys
+from batch_inference.config.pipeline import MAX_ID_LENGTH, Pipeline
 from batch_inference.config.pipeline_files import (
     find_pipeline_file,
     load_pipeline_by_id,
@@ -37,15 +38,16 @@ def pipeline_dags(folder: str | Path | None = None) -> dict[str, DAG]:
     root = find_pipelines_folder(folder, get_calling_file())
     dag_id = get_parsing_context().dag_id
     if dag_id is not None:
-        if find_pipeline_file(dag_id, root) is None:
-            return {}
+        found = find_pipeline_file(dag_id, root)
+        if found is None or (found[1] is not None and found[1] not in list_matrix_keys(found[0], Pipeline)):
+            return {}  # a DAG that the DAG file has from elsewhere
         return {dag_id: build_pipeline_dag(load_pipeline_by_id(dag_id, root), root)}
     dags: dict[str, DAG] = {}
-    for pipeline_id, path, found in read_pipelines(root):
+    for pipeline_id, path, result in read_pipelines(root):
         try:
-            if isinstance(found, PipelineError):
-                raise found
-            dags[pipeline_id] = build_pipeline_dag(found, root)
+            if isinstance(result, PipelineError):
+                raise result
+            dags[pipeline_id] = build_pipeline_dag(result, root)
         except PipelineError as error:
             dags[pipeline_id] = RefusedDag(pipeline_id, path, error)
     return dags

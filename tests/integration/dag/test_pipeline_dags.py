@@ -116,6 +116,17 @@ def test_a_dag_bag_outside_of_the_dag_processor_knows_the_error(bundle: Path) ->
     assert ["transform.max_instances: found 400" in text for text in bag.import_errors.values()] == [True]
 
 
+def test_while_a_task_of_another_dag_of_the_file_runs_no_pipeline_is_built(
+    bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its id may look like that of a key of a matrix."""
+    with (bundle / "all.py").open("a") as file:
+        file.write("from airflow.sdk import DAG\nother = DAG('churn.retrain', schedule=None)\n")
+    monkeypatch.setenv("_AIRFLOW_PARSING_CONTEXT_DAG_ID", "churn.retrain")
+    bag = DagBag(dag_folder=str(bundle))
+    assert (sorted(bag.dags), bag.import_errors) == (["churn.retrain"], {})
+
+
 def test_while_a_task_runs_only_its_own_pipeline_is_read(
     bundle: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

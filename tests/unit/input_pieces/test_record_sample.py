@@ -134,7 +134,11 @@ def test_an_object_at_which_the_job_would_fail_is_a_problem(
 
 def test_a_bad_record_alone_is_no_problem() -> None:
     """The job would keep it aside, as it does among others; and a long cell is no reason to fail."""
-    for data, source in ((b"x1,many,1\n", {}), (b'{"id": "x1"\n', {"format": "jsonlines"})):
+    cases: list[tuple[bytes, dict[str, Any]]] = [
+        (b"x1,many,1\n", {}),
+        (b'{"id": "x1"\n', {"format": "jsonlines"}),
+    ]
+    for data, source in cases:
         problem, sentence = judge(data, **source)
         assert problem is None
         assert "1 would be rejected" in str(sentence)
