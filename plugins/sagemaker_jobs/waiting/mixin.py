@@ -13,7 +13,7 @@ from airflow.providers.amazon.aws.utils.mixins import AwsBaseHookMixin
 from airflow.providers.standard.triggers.temporal import TimeDeltaTrigger
 from airflow.sdk.bases.operator import TRIGGER_FAIL_REPR, BaseOperatorMeta, TriggerFailureReason
 
-from sagemaker_jobs.airflow_compat import AirflowTaskTimeout, conf
+from sagemaker_jobs.airflow_compat import AirflowTaskTimeout, conf, has_feature
 from sagemaker_jobs.errors import JobTimedOut, NotVisibleYet, SageMakerJobError, SubmitFailed, WaitInterrupted
 from sagemaker_jobs.failure.messages import TIMED_OUT
 from sagemaker_jobs.job.casting import parse_optional_float
@@ -47,6 +47,8 @@ _VISIBLE_WITHIN_SECONDS = 300.0
 _VISIBLE_PAUSE_SECONDS = 15.0
 TASK_KILLED = "its task was killed"
 WAIT_TEMPLATE_FIELDS = ("max_runtime_seconds", "capacity_wait_seconds")
+#: XCom key: the try that waits, where a retry must not resume the wait of the try before.
+WAITING_TRY_KEY = "waiting_try"
 
 
 class SubmitRetryState(TypedDict):
@@ -105,6 +107,10 @@ class JobWaitMixin(AwsBaseHookMixin[SageMakerHook], metaclass=BaseOperatorMeta):
         self.max_poll_seconds = max_poll_seconds
         self.capacity_wait_seconds = capacity_wait_seconds
         self.continuation = continuation
+
+    def execute(self, context: Context) -> Any:
+        """Begin a try: submit or adopt the job, or wait for it."""
+        raise NotImplementedError
 
     def get_spec(self, context: Context) -> JobSpec | None:
         """The job's spec; None for a job known by name only."""
@@ -192,7 +198,7 @@ class JobWaitMixin(AwsBaseHookMixin[SageMakerHook], metaclass=BaseOperatorMeta):
         created_at = job.description["CreationTime"].timestamp()
         max_runtime = parse_optional_float(self.max_runtime_seconds, "max_runtime_seconds")
         deadline = self._deadline()
-        self.defer(  # type: ignore[attr-defined]  # of BaseOperator, beside which this mixin stands
+        self.defer(
             trigger=SageMakerJobTrigger(
                 kind=self.job_kind.name,
                 job_name=job.name,
@@ -234,13 +240,25 @@ class JobWaitMixin(AwsBaseHookMixin[SageMakerHook], metaclass=BaseOperatorMeta):
             raise self._build_interrupted_error(context, name, str(event.get("message")))
         return self._finish(context, job, submit_retry)
 
+    def defer(self, **kwargs: Any) -> Any:
+        """Defer, and note the try for ``resume_execution`` where Airflow needs it."""
+        if not has_feature("retries begin with execute"):
+            self._ti.xcom_push(key=WAITING_TRY_KEY, value=self._ti.try_number)
+        return super().defer(**kwargs)  # type: ignore[misc]  # BaseOperator's
+
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Resume at ``on_wait_failed`` where Airflow would raise an error that it never retries.
 
         Airflow turns a sensor's deferral timeout into AirflowSensorTimeout, which ends the task whatever
-        ``retries`` says.
+        ``retries`` says. Before 3.1.1 it resumes a retry with the event of the try before, which would fail again at
+        once (apache/airflow#56704): such a try begins with ``execute``.
         """
-        self._ti = context["ti"]
+        ti: Any = context["ti"]
+        self._ti = ti
+        if not has_feature("retries begin with execute"):
+            waiting_try = ti.xcom_pull(task_ids=ti.task_id, key=WAITING_TRY_KEY, map_indexes=ti.map_index)
+            if waiting_try != ti.try_number:
+                return self.execute(context)
         if next_method == TRIGGER_FAIL_REPR:
             next_method, next_kwargs = "on_wait_failed", {"failure": next_kwargs or {}}
         return super().resume_execution(next_method, next_kwargs, context)  # type: ignore[misc]  # BaseOperator's
@@ -314,7 +332,7 @@ class JobWaitMixin(AwsBaseHookMixin[SageMakerHook], metaclass=BaseOperatorMeta):
         if time.time() + pause > until:
             raise error
         self.log.warning("%s\nRetrying in %.0f s, without holding a worker.", error, pause)
-        self.defer(  # type: ignore[attr-defined]  # of BaseOperator, beside which this mixin stands
+        self.defer(
             trigger=TimeDeltaTrigger(datetime.timedelta(seconds=pause)),
             method_name="retry_submit",
             kwargs={"submit_retry": submit_retry},

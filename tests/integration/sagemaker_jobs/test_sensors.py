@@ -14,6 +14,7 @@ from airflow.providers.amazon.aws.sensors.sagemaker import SageMakerProcessingSe
 from airflow.sdk.bases.operator import TRIGGER_FAIL_REPR, TriggerFailureReason
 
 from sagemaker_jobs.airflow_compat import (
+    AVAILABLE_SINCE,
     AirflowFailException,
     AirflowSensorTimeout,
     AirflowSkipException,
@@ -298,6 +299,43 @@ def test_the_tasks_own_time_is_up_stops_the_job_and_may_be_retried(aws: FakeSage
     aws.end("work-0123-1", "Stopped")
     again = processing_sensor(retries=1)
     assert deferral_of(again, context_of(again, try_number=2)).kwargs["job_name"] == "work-0123-2"
+
+
+@pytest.mark.parametrize(
+    ("next_method", "next_kwargs"),
+    [
+        (
+            "execute_complete",
+            {"job_name": "work-0123-1", "event": {"status": "timeout", "message": TIMED_OUT}},
+        ),
+        (TRIGGER_FAIL_REPR, {"error": TriggerFailureReason.TRIGGER_TIMEOUT}),
+    ],
+)
+def test_before_3_1_1_a_retry_that_is_resumed_begins_anew(
+    aws: FakeSageMaker,
+    hook: SageMakerHook,
+    monkeypatch: pytest.MonkeyPatch,
+    next_method: str,
+    next_kwargs: dict[str, Any],
+):
+    """Airflow gives it the event of the try before; the try that waits itself goes on with its event."""
+    monkeypatch.setitem(AVAILABLE_SINCE, "retries begin with execute", (99,))
+    ensure_job(hook, processing_spec())
+    sensor = processing_sensor(execution_timeout=datetime.timedelta(minutes=1), retries=1)
+    first = context_of(sensor)
+    deferral = deferral_of(sensor, first)
+    with pytest.raises(JobTimedOut):
+        sensor.resume_execution(
+            deferral.method_name, {**deferral.kwargs, "event": {"status": "timeout"}}, first
+        )
+    aws.end("work-0123-1", "Stopped")
+    second = context_of(sensor, try_number=2, xcoms=first["ti"].xcoms)
+    with pytest.raises(TaskDeferred) as deferred:
+        sensor.resume_execution(next_method, next_kwargs, second)
+    assert deferred.value.kwargs["job_name"] == "work-0123-2"
+    aws.end("work-0123-2")
+    kwargs = {**deferred.value.kwargs, "event": {"status": "Completed"}}
+    assert sensor.resume_execution(deferred.value.method_name, kwargs, second)["status"] == "Completed"
 
 
 def test_airflows_deferral_timeout_stops_the_job_and_may_be_retried(aws: FakeSageMaker, hook: SageMakerHook):
