@@ -49,7 +49,9 @@ def pipeline_dags(folder: str | Path | None = None) -> dict[str, DAG]:
                 raise result
             dags[pipeline_id] = build_pipeline_dag(result, root)
         except PipelineError as error:
-            dags[pipeline_id] = RefusedDag(pipeline_id, path, error)
+            # A problem of building the DAG has the pipeline's id for a file.
+            at = error if error is result else PipelineError(str(path), error.problems)
+            dags[pipeline_id] = RefusedDag(pipeline_id, path, at)
     return dags
 
 

@@ -38,6 +38,8 @@ IMPLICIT_RULES = frozenset({"arity", "encoding", "json", "quoting", "type"})
 COMMON_DELIMITERS = ",;\t|"
 #: One bad record is a problem only where `input` is seen to be wrong: it may be all that an input has.
 MIN_RECORDS = 2
+#: About the most text of one object that is looked at, decompressed.
+MAX_TEXT_BYTES = 4 << 20
 _MAGIC_BYTES = {"gzip": GZIP, "zstd": ZSTD}
 
 
@@ -178,7 +180,11 @@ def _read_text(start: ObjectStart, source: InputConfig) -> tuple[bytes, InputCon
     data, is_whole = start.data, start.is_whole
     found = next((name for name, magic in _MAGIC_BYTES.items() if data.startswith(magic)), None)
     if found is not None and source.compression in (found, "auto"):
-        data, is_whole, source = decompress_start(data, found), False, replace(source, compression="none")
+        data, is_whole, source = (
+            decompress_start(data, found, MAX_TEXT_BYTES),
+            False,
+            replace(source, compression="none"),
+        )
     if is_whole or source.compression not in ("none", "auto"):
         return data, source
     if source.encoding.startswith(("utf-16", "utf-32")):

@@ -101,6 +101,17 @@ def test_a_file_in_a_wrong_place_takes_no_dag_of_another(
     assert sorted(result.import_errors) == ["pipelines/churn.yml", "pipelines/risk.churn.yaml"]
 
 
+def test_a_notifier_that_cannot_be_built_is_an_error_of_its_file(
+    bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    notify = {"notify": {"on_failure": [{"notifier": "no.such.Notifier"}]}}
+    put(bundle / "pipelines/risk/fraud.yaml", {"name": "fraud", **notify})
+    result = process(bundle, monkeypatch)
+    assert len(result.serialized_dags) == 2
+    text = result.import_errors["pipelines/risk/fraud.yaml"]
+    assert f"{bundle}/pipelines/risk/fraud.yaml: notify.on_failure[0].notifier: found" in text
+
+
 def test_a_bundle_may_be_a_link(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As git-sync has it: the folder behind the link has another name with each commit."""
     link = bundle.with_name("link")

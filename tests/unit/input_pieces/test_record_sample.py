@@ -11,7 +11,12 @@ from typing import Any
 import pandas
 import pytest
 
-from batch_inference.input_pieces.record_sample import ObjectStart, sample_records, summarize_samples
+from batch_inference.input_pieces.record_sample import (
+    MAX_TEXT_BYTES,
+    ObjectStart,
+    sample_records,
+    summarize_samples,
+)
 from batch_inference.jobs.common.errors import InputError
 from batch_inference.jobs.config.preprocess_config import PreprocessConfig, parse_config
 from batch_inference.jobs.preprocess.objects import decompress_start
@@ -191,4 +196,8 @@ def test_as_much_is_decompressed_as_there_is() -> None:
     assert decompress_start(packed, "gzip") == b"1,a,2\n" * 1000
     broken_off = decompress_start(gzip.compress(b"1,a,2\n" * 10_000)[:-10], "gzip")
     assert 50_000 < len(broken_off) <= 60_000
+    repetitive = gzip.compress(GOOD * 1_000_000)
+    assert MAX_TEXT_BYTES <= len(decompress_start(repetitive, "gzip", MAX_TEXT_BYTES)) < 2 * MAX_TEXT_BYTES
+    sample = sample_records(ObjectStart(URI, repetitive, len(repetitive)), config(compression="gzip"))
+    assert 500_000 < sample.records < 1_100_000
     assert (b"1,a,2\n" * 10_000).startswith(broken_off)

@@ -277,13 +277,18 @@ def _estimate_expansion_ratio(stored: IO[bytes], compression: str) -> float:
     return len(decompress_start(sample, compression)) / len(sample)
 
 
-def decompress_start(sample: bytes, compression: str) -> bytes:
-    """Decompress the first bytes of an object, "gzip" or "zstd", as far as these can be decompressed."""
-    chunks, stream = [], _decompress(io.BytesIO(sample), compression)
+def decompress_start(sample: bytes, compression: str, max_bytes: int = sys.maxsize) -> bytes:
+    """Decompress the first bytes of an object, "gzip" or "zstd", as far as these can be decompressed.
+
+    At most about `max_bytes`: some bytes of a repetitive text may stand for thousands of times as many.
+    """
+    chunks: list[bytes] = []
+    stream = _decompress(io.BytesIO(sample), compression)
     # The sample of a longer object ends amid a block; a broken object is reported when it is read.
     with suppress(EOFError, OSError, zlib.error):
-        while chunk := stream.read(_CHUNK_BYTES):
+        while (chunk := stream.read(_CHUNK_BYTES)) and max_bytes > 0:
             chunks.append(chunk)
+            max_bytes -= len(chunk)
     return b"".join(chunks)
 
 
