@@ -13,6 +13,7 @@ import pytest
 from batch_inference.cli.laptop.environment import CREDENTIALS
 from batch_inference.common.errors import PoolError
 from batch_inference.common.names import build_name_prefix
+from batch_inference.config.images import build_image_uri
 from batch_inference.config.pipeline import Pipeline
 from batch_inference.dag.planned_jobs import build_pool_args
 from batch_inference.dag.pools import check_pool
@@ -263,7 +264,7 @@ def test_a_run_above_its_budget_waits_for_a_person_then_takes_the_approved_versi
     def above_budget(document: dict[str, Any]) -> None:
         containers = [
             {
-                "Image": each["image"],
+                "Image": build_image_uri(each["image"], CREDENTIALS["AWS_DEFAULT_REGION"]),
                 "ModelDataUrl": each["model_data"],
                 "Environment": each.get("environment", {}),
             }
