@@ -103,8 +103,8 @@ def _check_archive(storage: Storage, uri: str) -> Iterator[Finding]:
     except ClientError as error:
         if is_not_found(error):
             yield Finding(
-                f"model: found no object at {uri}, the archive that a container of the model loads; upload the "
-                "model.tar.gz there, or correct the URI"
+                f"model: found no object at {uri}, the archive that a container of the model loads; upload it "
+                "(`batch-inference model PIPELINE MODEL_FILE`), or correct the URI"
             )
         else:
             yield _say_not_allowed(uri, error, f"s3:GetObject on {uri}")

@@ -48,7 +48,10 @@ def command(folder: Path) -> None:
     requirements = (folder / "requirements.txt").read_text(encoding="utf-8")
     if REQUIREMENT not in requirements:
         click.echo(f"Add to {folder / 'requirements.txt'}: {REQUIREMENT}=={__version__}")
-    click.echo("Next: `batch-inference new churn`, in that folder; it writes dags/pipelines/churn.yaml.")
+    where = f", in {folder}" if folder.resolve() != Path.cwd() else ""
+    click.echo(
+        f"Next{where}: `batch-inference new churn --from FILE_OF_RECORDS`; it writes dags/pipelines/churn.yaml."
+    )
 
 
 def render_files() -> dict[str, str]:

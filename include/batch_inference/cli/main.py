@@ -15,6 +15,7 @@ import click
 
 from batch_inference import __version__
 from batch_inference.common.errors import BatchInferenceError
+from batch_inference.common.formatting import suggest_name
 
 PROGRAM = "batch-inference"
 #: What each command does, in the order in which a new user needs them.
@@ -42,9 +43,11 @@ class CommandLine(click.Group):
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click's signature
-        """Import the command of this name; None for another name."""
+        """Import the command of this name. Raises click.UsageError for another name, with the nearest."""
         if cmd_name not in COMMANDS:
-            return None
+            raise click.UsageError(
+                f"found the command {cmd_name!r}; allowed are {', '.join(COMMANDS)}{suggest_name(cmd_name, COMMANDS)}"
+            )
         command: click.Command = import_module(f"batch_inference.cli.{cmd_name.replace('-', '_')}").command
         return command
 
@@ -62,13 +65,25 @@ class CommandLine(click.Group):
         except Exception as error:
             if not isinstance(error, list_expected_errors()):
                 raise
-            return print_error(str(error), ctx.invoked_subcommand, 1)
+            return print_error(describe_error(error), ctx.invoked_subcommand, 1)
 
 
 def list_expected_errors() -> tuple[type[Exception], ...]:
     """The errors that a person can mend: this package's, and AWS's if a client was used."""
     aws = sys.modules.get("botocore.exceptions")
     return (BatchInferenceError, *((aws.BotoCoreError, aws.ClientError) if aws else ()))
+
+
+def describe_error(error: Exception) -> str:
+    """The message, and for a client of AWS that is not set up, what to do."""
+    remedy = {
+        "NoCredentialsError": "set AWS_PROFILE, or log in (`aws sso login`); for the embedded AWS add --endpoint-url "
+        "http://127.0.0.1:5600",
+        "NoRegionError": "set AWS_DEFAULT_REGION, or region: in the pipeline file; for the embedded AWS add "
+        "--endpoint-url http://127.0.0.1:5600",
+        "EndpointConnectionError": "is it running? `batch-inference local-aws` starts the embedded AWS",
+    }.get(type(error).__name__)
+    return f"{str(error).rstrip('.')}; {remedy}" if remedy else str(error)
 
 
 def print_error(message: str, command: str | None, status: int) -> int:
@@ -83,7 +98,8 @@ def command_line() -> None:
     """SageMaker batch inference from Airflow: pipelines as YAML files.
 
     \b
-    batch-inference run abalone         score the sample on this machine
+    batch-inference new churn --from customers.csv
+    batch-inference run churn --input customers.csv --model model.joblib --output scored/
     batch-inference COMMAND --help      what a command takes, with examples
     """
 

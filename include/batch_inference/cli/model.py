@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import click
 
-from batch_inference.cli.model_archive import MODULES, build_model_archive, get_image_kind
+from batch_inference.cli.model_archive import MODULES, PICKLES, build_model_archive, get_image_kind
 from batch_inference.cli.project import find_project
 from batch_inference.cli.upload import create_client
 from batch_inference.common.formatting import format_bytes
@@ -17,6 +19,14 @@ from batch_inference.common.s3_uri import split_s3_uri
 from batch_inference.config.images import build_image_uri
 from batch_inference.config.pipeline import Pipeline
 from batch_inference.config.sections.stages import ContainerDefinition
+
+#: Prints the names, or null, and the number of the features that the model of a file was fitted on.
+READ_FEATURES = """
+import json, sys, joblib
+model = joblib.load(sys.argv[1])
+names, count = (getattr(model, name, None) for name in ("feature_names_in_", "n_features_in_"))
+print(json.dumps([None if names is None else [str(name) for name in names], count]))
+"""
 
 
 def find_container(pipeline: Pipeline, number: int | None = None) -> ContainerDefinition:
@@ -58,6 +68,42 @@ def check_modules(container: ContainerDefinition, python: str) -> None:
                 f"the image {container.image} is served on this machine with {module}, which {python} does not have: "
                 f"{python} -m pip install {what}"
             )
+
+
+def compare_features(
+    pipeline: Pipeline, source: Path, container: ContainerDefinition, python: str
+) -> str | None:
+    """Compare the features that a model file of joblib was fitted on with those that the pipeline sends.
+
+    The file is loaded with `python`. Gives a sentence where names differ or the file cannot be loaded; None otherwise,
+    and for other models, whose script is their own.
+
+    Raises click.ClickException where the number or the order differs: the default script takes cells by their position.
+    """
+    if get_image_kind(container.image) != "sklearn" or source.suffix.lower() not in PICKLES:
+        return None
+    done = subprocess.run([python, "-c", READ_FEATURES, source], capture_output=True, text=True, check=False)
+    if done.returncode:
+        reason = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        return f"{source} could not be loaded with {python}, so its features were not compared: {reason}"
+    names, count = json.loads(done.stdout.splitlines()[-1])
+    sent = list(pipeline.feature_columns)
+    if count is None or names == sent:
+        return None
+    if names is None or sorted(names) != sorted(sent):
+        expected = f"{count} features" + (f": {', '.join(names)}" if names else "")
+        if count == len(sent):
+            return names and f"{source} was fitted on {expected}; it gets by position {', '.join(sent)}"
+        found = f"{source} was fitted on {expected}; the pipeline sends {len(sent)}: {', '.join(sent)}"
+    else:
+        found = f"{source} was fitted on its features in another order than the pipeline sends them: {', '.join(sent)}"
+    known = names and set(names) <= {column.name for column in pipeline.input.columns}
+    write = (
+        f"columns: {json.dumps(names, ensure_ascii=False)}"
+        if known
+        else "in columns those that the model expects"
+    )
+    raise click.ClickException(f"{found}; under features: in the pipeline file write {write}")
 
 
 def upload_model(client: Any, source: Path, container: ContainerDefinition) -> str:
@@ -155,6 +201,8 @@ def command(
     container = _choose_container(pipeline, number, image, group)
     if endpoint_url is not None:
         s3.create_bucket(Bucket=split_s3_uri(str(container.model_data))[0])
+    if source.exists() and (note := compare_features(pipeline, source, container, sys.executable)):
+        click.echo(note)
     click.echo(upload_model(s3, source, container))
     if group is not None:
         status = "Approved" if approve else "PendingManualApproval"

@@ -81,8 +81,8 @@ def _pack_file(source: Path, kind: str | None, container: ContainerDefinition) -
         template = string.Template((TEMPLATES / "inference.py.tmpl").read_text(encoding="utf-8"))
         code = template.substitute(file=name).encode()
         done = (
-            f"packed {source} as {name} with a default {SCRIPT_PATH}: the image needs a model_fn; the default loads "
-            "the model with joblib, reads CSV of numbers and calls predict"
+            f"packed {source} with a default {SCRIPT_PATH}, which the image needs: it loads the model with joblib, "
+            "reads CSV of numbers and calls predict"
         )
         return _pack({name: content, SCRIPT_PATH: code}), done
     if kind in ("sklearn", "xgboost"):

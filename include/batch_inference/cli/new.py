@@ -88,9 +88,11 @@ def command(
         for line in targets["pipeline.yaml.tmpl"].read_text(encoding="utf-8").splitlines()[4:]
         if "# CHANGE" in line
     ]
+    read = "" if source and is_s3_uri(source) else f" --input {source or 'FILE'} --model MODEL_FILE"
+    at = f' --endpoint-url {endpoint_url or "URL"} --conf \'{{"input_uri": "{source}"}}\'' if not read else ""
     click.echo(
         f"Lines marked CHANGE need your own value on AWS: {', '.join(changes)}. Next, on this machine:\n"
-        f"  batch-inference run {values['id']} --input {source or 'FILE'} --model MODEL_FILE --output scored/"
+        f"  batch-inference run {values['id']}{read or at} --output scored/"
     )
 
 

@@ -33,14 +33,19 @@ from batch_inference.cli.laptop.environment import (
     wait_for_migration,
 )
 from batch_inference.cli.laptop.progress import RunFollower
-from batch_inference.cli.laptop.sample import create_buckets_and_role, upload_files, upload_sample
-from batch_inference.cli.model import check_modules, find_container, upload_model
+from batch_inference.cli.laptop.sample import (
+    SAMPLE_PIPELINE,
+    create_buckets_and_role,
+    upload_files,
+    upload_sample,
+)
+from batch_inference.cli.model import check_modules, compare_features, find_container, upload_model
 from batch_inference.cli.model_archive import build_model_archive
 from batch_inference.cli.project import Project, find_project
 from batch_inference.common.errors import BatchInferenceError
 from batch_inference.common.names import RunPaths
 from batch_inference.common.object_names import is_control_name
-from batch_inference.common.s3_uri import split_s3_uri
+from batch_inference.common.s3_uri import is_s3_uri, split_s3_uri
 from batch_inference.config.pipeline import Pipeline
 from batch_inference.config.run_params import build_param_specs, check_conf_keys, read_params
 from batch_inference.reporting.report import render_text
@@ -80,6 +85,11 @@ def parse_input_path(text: str) -> Path | None:
     """The file or folder that `--input` names; None without it."""
     if not text:
         return None
+    if is_s3_uri(text):
+        raise click.UsageError(
+            f"found --input {text}; allowed is a file or folder of this machine. Records in an embedded AWS are read "
+            'with --endpoint-url URL --conf \'{"input_uri": "s3://…"}\''
+        )
     path = Path(text).expanduser()
     if not path.exists():
         raise click.UsageError(f"--input {text} does not exist (looked for {path.resolve()})")
@@ -100,6 +110,23 @@ def parse_output_path(text: str) -> Path | None:
             f"--output {text} holds other files; name an empty folder, or one that an earlier run has filled"
         )
     return path
+
+
+def check_own_files(pipeline: Pipeline, source: Path | None, model: Path | None) -> None:
+    """Refuse a run that a new embedded AWS has no records or no model for; it has those of the sample only.
+
+    Raises click.UsageError that names the options.
+    """
+    missing = []
+    if source is None:
+        missing.append("records: --input FILE_OR_FOLDER")
+    if model is None and any(each.model_data for each in pipeline.model.containers or ()):
+        missing.append("model: --model FILE")
+    if missing:
+        raise click.UsageError(
+            f"a new embedded AWS holds nothing of {pipeline.name}; name its {', and its '.join(missing)}, or use one "
+            "that runs and has them: --endpoint-url URL (`batch-inference local-aws`, `upload`, `model`)"
+        )
 
 
 @contextlib.contextmanager
@@ -241,6 +268,8 @@ def score_input(
         container = find_container(pipeline)
         check_modules(container, local_aws_python)
         build_model_archive(model, container)  # what is missing is said before anything starts
+        if note := compare_features(pipeline, model, container, local_aws_python):
+            print(f"  {note}")
     state = project.state_folder / "run"
     with keep_files_private(project.state_folder) as outer_umask, hold_run_lock(state):
         started_at = time.monotonic()
@@ -290,7 +319,10 @@ def get_input_prefix(source: Path) -> str:
 @click.command()
 @click.argument("pipeline_id", metavar="[PIPELINE]", required=False)
 @click.option(
-    "--input", "input_path", metavar="PATH", help="file or folder to score; default: the sample data"
+    "--input",
+    "input_path",
+    metavar="PATH",
+    help="file or folder to score; default: input.uri; its data are there for the sample only",
 )
 @click.option(
     "--output", "output_path", metavar="FOLDER", help="folder that the published files are copied to"
@@ -333,7 +365,10 @@ def command(
     pipeline = project.load_pipeline(pipeline_id)
     params = parse_conf(pipeline, conf)
     source, output = parse_input_path(input_path or ""), parse_output_path(output_path or "")
-    print(f"Scoring {source or 'the sample data'} with the pipeline {pipeline.name}")
+    if endpoint_url is None and pipeline.name != SAMPLE_PIPELINE:
+        check_own_files(pipeline, source, model)
+    print(f"Scoring {source or 'the records in S3'} with the pipeline {pipeline.name}", flush=True)
+    print("  starting the embedded AWS and Airflow (up to half a minute)", flush=True)
     return score_input(
         project,
         pipeline,

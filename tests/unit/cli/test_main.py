@@ -8,8 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from botocore.exceptions import EndpointConnectionError, NoCredentialsError, NoRegionError
 
-from batch_inference.cli.main import COMMANDS, main
+from batch_inference.cli.main import COMMANDS, describe_error, main
+from batch_inference.common.errors import BatchInferenceError
 from tools.checkout import REPO
 
 IMPORTED = """
@@ -42,7 +44,8 @@ def test_every_command_has_help(name: str, capsys: pytest.CaptureFixture[str]) -
 @pytest.mark.parametrize(
     ("arguments", "status", "said"),
     [
-        (["nonesuch"], 2, "batch-inference: No such command 'nonesuch'."),
+        (["rnu"], 2, "mwaa; did you mean 'run'?"),
+        (["nonesuch"], 2, "found the command 'nonesuch'; allowed are init"),
         (["check", "--nonesuch"], 2, "batch-inference check: No such option"),
         (["check"], 1, "is in no project"),
         (["run", "churn"], 1, "batch-inference init"),
@@ -61,3 +64,16 @@ def test_a_mistake_is_one_line(
     assert main(arguments) == status
     (line,) = capsys.readouterr().err.splitlines()
     assert said in line
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (NoCredentialsError(), "Unable to locate credentials; set AWS_PROFILE"),
+        (NoRegionError(), "You must specify a region; set AWS_DEFAULT_REGION"),
+        (EndpointConnectionError(endpoint_url="http://127.0.0.1:1/"), "`batch-inference local-aws` starts"),
+        (BatchInferenceError("as it is"), "as it is"),
+    ],
+)
+def test_a_client_that_is_not_set_up_says_what_to_do(error: Exception, said: str) -> None:
+    assert said in describe_error(error)

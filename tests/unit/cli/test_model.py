@@ -9,11 +9,14 @@ from typing import Any
 
 import boto3
 import click
+import joblib
+import pandas
 import pytest
 from moto import mock_aws
+from sklearn.linear_model import LinearRegression
 
 from batch_inference.cli.main import main
-from batch_inference.cli.model import check_modules, find_container
+from batch_inference.cli.model import check_modules, compare_features, find_container
 from batch_inference.config.sections.stages import ContainerDefinition
 from tests.unit.builders import document, pipeline
 
@@ -108,3 +111,61 @@ def test_a_module_that_the_embedded_aws_needs_is_named(tmp_path: Path) -> None:
     check_modules(ContainerDefinition(image="linear-learner 1"), "/bin/false")
     with pytest.raises(click.ClickException, match=r"served on this machine with sklearn.*\[local\]"):
         check_modules(sklearn, "/bin/false")
+
+
+@pytest.fixture(scope="module")
+def fitted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model of joblib that was fitted on `age` and `spend`, in this order."""
+    file = tmp_path_factory.mktemp("model") / "model.joblib"
+    table = pandas.DataFrame({"age": [1.0, 2.0], "spend": [3.0, 5.0]})
+    joblib.dump(LinearRegression().fit(table, [0.0, 1.0]), file)
+    return file
+
+
+def compare(fitted: Path, *columns: str) -> str | None:
+    numbers = [{"name": name, "type": "float"} for name in dict.fromkeys((*columns, "age", "spend"))]
+    changes: dict[str, Any] = {"input.columns": numbers, "features": {"columns": columns}, "model": MODEL}
+    sklearn = ContainerDefinition(image="sklearn 1.2-1", model_data="s3://bucket/model.tar.gz")
+    return compare_features(pipeline(changes), fitted, sklearn, sys.executable)
+
+
+@pytest.mark.parametrize(
+    ("columns", "said"),
+    [
+        (
+            ["spend", "age"],
+            r'in another order than the pipeline sends them: spend, age; .* columns: \["age", "spend"\]',
+        ),
+        (
+            ["id", "age", "spend"],
+            r'on 2 features: age, spend; the pipeline sends 3: .* columns: \["age", "spend"\]',
+        ),
+    ],
+)
+def test_features_that_the_model_was_not_fitted_on_are_refused(
+    fitted: Path, columns: list[str], said: str
+) -> None:
+    """The default script takes cells by their position: another order would score without an error."""
+    with pytest.raises(click.ClickException, match=said):
+        compare(fitted, *columns)
+
+
+def test_features_of_other_names_and_a_file_that_cannot_be_loaded_are_said(
+    fitted: Path, tmp_path: Path
+) -> None:
+    assert compare(fitted, "age", "spend") is None
+    assert "fitted on 2 features: age, spend; it gets by position age, cost" in str(
+        compare(fitted, "age", "cost")
+    )
+    (tmp_path / "broken.joblib").write_text("no model")
+    assert "could not be loaded" in str(compare(tmp_path / "broken.joblib", "age"))
+    (tmp_path / "other.tar.gz").write_text("")
+    assert compare(tmp_path / "other.tar.gz", "age") is None
+
+
+def test_a_file_from_s3_is_run_where_the_records_are(s3: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    """`run --input` takes files of this machine."""
+    s3.put_object(Bucket="bucket", Key="in/a.csv", Body=b"id,age\na,1\nb,2\n")
+    assert main(["new", "score", "--from", "s3://bucket/in/"]) == 0
+    said = capsys.readouterr().out
+    assert 'run score --endpoint-url URL --conf \'{"input_uri": "s3://bucket/in/"}\' --output scored/' in said

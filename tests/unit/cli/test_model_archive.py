@@ -49,7 +49,7 @@ def test_a_file_of_joblib_is_packed_with_a_script_that_serves_it(
     )
     joblib.dump(model, tmp_path / "my.joblib")
     data, done = build_model_archive(tmp_path / "my.joblib", container())
-    assert "default code/inference.py: the image needs a model_fn" in done
+    assert "with a default code/inference.py, which the image needs" in done
     assert data == build_model_archive(tmp_path / "my.joblib", container())[0]
     assert unpack(data, tmp_path / "out") == ["code/inference.py", "model.joblib"]
     script = load_script(tmp_path / "out")

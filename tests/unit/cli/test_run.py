@@ -1,0 +1,34 @@
+"""`batch-inference run`: what is refused before anything is started."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+
+from batch_inference.cli.run import check_own_files, parse_input_path
+from tests.unit.builders import pipeline
+
+MODEL: dict[str, Any] = {
+    "containers": [{"image": "xgboost 1.7-1", "model_data": "s3://bucket/churn/model.tar.gz"}]
+}
+
+
+def test_a_new_embedded_aws_needs_records_and_model() -> None:
+    own = pipeline({"model": MODEL})
+    with pytest.raises(
+        click.UsageError, match="records: --input FILE_OR_FOLDER, and its model: --model FILE, or"
+    ):
+        check_own_files(own, None, None)
+    with pytest.raises(click.UsageError, match="name its model: --model FILE, or"):
+        check_own_files(own, Path("in.csv"), None)
+    check_own_files(own, Path("in.csv"), Path("model.joblib"))
+    # A model by name has no archive to give.
+    check_own_files(pipeline(), Path("in.csv"), None)
+
+
+def test_an_s3_uri_is_no_input_of_this_machine() -> None:
+    with pytest.raises(click.UsageError, match=r'found --input s3://bucket/in/; .*"input_uri"'):
+        parse_input_path("s3://bucket/in/")
