@@ -78,6 +78,7 @@ LOCKED_TO_BACKFILLS = (503, {"detail": "Database is locked. Backfill creation is
         ([LOCKED, LOCKED, (200, {"dag_run_id": "x"})], {"dag_run_id": "x"}),
         ([(500, {"detail": "Internal"})], LaptopError),
         ([(409, {"detail": "there is one"})], LaptopError),
+        ([(500, "Internal Server Error"), (200, {"dag_run_id": "x"})], {"dag_run_id": "x"}),
         ([LOCKED_TO_BACKFILLS, (200, {"id": 1})], {"id": 1}),
         ([LOCKED] * 8, LaptopError),
     ],

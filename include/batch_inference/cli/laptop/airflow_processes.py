@@ -29,8 +29,9 @@ SQLITE_TIMEOUT_SECONDS = 60
 #: The api-server waits inside its event loop, where Airflow 3.3.2 writes its audit log; the holder of the lock may need
 #: that loop to release it. That deadlock lasts until the waiting request times out and answers 500.
 API_SQLITE_TIMEOUT_SECONDS = 3
-#: Its messages in that case, in which nothing has changed; the second is that of a backfill request.
-DATABASE_LOCKED_MESSAGES = ("Database error", "Database is locked")
+#: Its messages in that case, in which nothing has changed; the second is that of a backfill request, the third that of
+#: Airflow before 3.3.
+DATABASE_LOCKED_MESSAGES = ("Database error", "Database is locked", "Internal Server Error")
 MAX_REST_TRIES = 8
 DATABASE_VARIABLE = "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"
 COMPONENTS = ("api-server", "scheduler", "dag-processor", "triggerer")
