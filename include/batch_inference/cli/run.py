@@ -10,6 +10,7 @@ import fcntl
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -361,6 +362,7 @@ def command(
     batch-inference run churn --input customers.csv --model model.joblib
     batch-inference run churn --conf '{"transform_instance_count": 2}'
     """
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # like Ctrl-C: stops what was started
     project = find_project()
     pipeline = project.load_pipeline(pipeline_id)
     params = parse_conf(pipeline, conf)

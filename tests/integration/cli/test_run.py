@@ -7,12 +7,14 @@ import os
 import re
 import subprocess
 import sys
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
 from typing import Any
 
 import pandas
+import psutil
 import pytest
 
 from batch_inference.cli.laptop.environment import LaptopError, run_embedded_aws
@@ -80,6 +82,23 @@ class NoEmbeddedAws(BaseHTTPRequestHandler):
 
     def log_message(self, *_: Any) -> None:
         """Nothing."""
+
+
+def test_a_run_that_is_terminated_stops_what_it_started(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    run = subprocess.Popen(
+        [sys.executable, "-m", "batch_inference.cli", "run"], cwd=REPO, text=True, stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL, env={**os.environ, "LAPTOP_STATE": str(state)},
+    )  # fmt: skip
+    migration = state / "run" / "airflow" / "migrate.log"  # begins when the embedded AWS has answered
+    while run.poll() is None and not migration.exists():
+        time.sleep(0.1)
+    run.terminate()
+    assert "stopped" in run.communicate(timeout=120)[1]
+    assert run.returncode == 130
+    assert not [
+        each.pid for each in psutil.process_iter(["cmdline"]) if str(state) in str(each.info["cmdline"])
+    ]
 
 
 def test_only_an_embedded_aws_is_used_as_one(tmp_path: Path) -> None:
