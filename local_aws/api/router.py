@@ -28,6 +28,7 @@ class Router:
         self.faults = FaultInjector()
         self.is_closing = False
         self.moto = MotoServices()
+        self._conditional_write = threading.Lock()
         self._in_flight = 0
         self._changed = threading.Condition()
 
@@ -62,8 +63,17 @@ class Router:
             return self.sagemaker(service_request.environ, start_response)
         if service_request.service is SERVICE_QUOTAS and self.quotas is not None:
             return self.quotas(service_request, start_response)
-        s3_error = self._s3_fault(environ, start_response) if service_request.service is S3 else None
-        return self.moto.handle(service_request, start_response) if s3_error is None else s3_error
+        if service_request.service is not S3:
+            return self.moto.handle(service_request, start_response)
+        s3_error = self._s3_fault(environ, start_response)
+        if s3_error is not None:
+            return s3_error
+        is_conditional = "HTTP_IF_MATCH" in environ or "HTTP_IF_NONE_MATCH" in environ
+        if not is_conditional or environ["REQUEST_METHOD"] in ("GET", "HEAD"):
+            return self.moto.handle(service_request, start_response)
+        # moto checks the condition and writes in two steps; of two writers at once S3 lets one win.
+        with self._conditional_write:
+            return self.moto.handle(service_request, start_response)
 
     def _s3_fault(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes] | None:
         fault = self.faults.take_matching(

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from batch_inference.common.s3_uri import split_s3_uri
 from tests.integration.local_aws.api.conftest import FAST
 from tests.integration.local_aws.api.requests import processing_request, wait_until_ended
 from tests.integration.local_aws.conftest import Aws
@@ -57,3 +58,21 @@ def test_twenty_jobs_at_once_all_end_and_are_read_meanwhile(aws: Aws, sagemaker:
     assert [job["ProcessingJobStatus"] for job in listed] == statuses
     last = wait_until_ended(sagemaker.describe_processing_job, ProcessingJobName=f"{name}-00")
     assert last["ProcessingJobStatus"] == "Completed"
+
+
+def test_one_of_many_conditional_writes_to_one_key_wins(s3: Any, s3_prefix: str) -> None:
+    """Each is large, so that moto reads the body of one while it has checked the condition of another."""
+    bucket, folder = split_s3_uri(s3_prefix)
+
+    def write(key: str) -> str:
+        try:
+            s3.put_object(Bucket=bucket, Key=key, Body=b"x" * 500_000, IfNoneMatch="*")
+        except s3.exceptions.ClientError as error:
+            return str(error.response["Error"]["Code"])
+        return "written"
+
+    with ThreadPoolExecutor(8) as pool:
+        for number in range(10):
+            outcomes = Counter(pool.map(write, [f"{folder}{number}"] * 8))
+            assert outcomes["written"] == 1
+            assert outcomes["written"] + outcomes["PreconditionFailed"] == 8
