@@ -30,7 +30,9 @@ from batch_inference.common.names import (
     build_publish_journal_prefix,
 )
 from batch_inference.common.s3_uri import split_s3_uri
+from batch_inference.config.images import build_image_uri
 from batch_inference.config.pipeline import Pipeline
+from batch_inference.config.pipeline_files import register_folder
 from batch_inference.dag import janitor
 from batch_inference.dag.templates import DEPLOYMENT_TAG, compute_deployment_id
 from batch_inference.requests.iam import build_policies
@@ -39,7 +41,7 @@ from local_aws.settings import load_settings
 from sagemaker_jobs.cleanup.janitor import DAG_TAG, RUN_TAG, to_run_tag
 from tests.deploy.evaluation import Call, find_allowing_statements
 from tests.deploy.recording import RecordingRouter, Request, calls
-from tests.unit.builders import example
+from tests.unit.builders import EXAMPLE, example
 from tools.checkout import REPO
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(900)]
@@ -169,7 +171,7 @@ def leave_over(url: str, pipeline: Pipeline) -> None:
         return {"Tags": [{"Key": key, "Value": value} for key, value in stated.items()]}
 
     leave_parts(url, pipeline)
-    image = pipeline.model.containers[0].image
+    image = build_image_uri(pipeline.model.containers[0].image, REGION)
     model = {"ExecutionRoleArn": pipeline.role, "PrimaryContainer": {"Image": image}}
     for run in ("deleted-1", "deleted-2"):
         client.create_model(ModelName=name("model", run), **model, **tags(run))
@@ -192,7 +194,7 @@ def leave_over(url: str, pipeline: Pipeline) -> None:
         ProcessingJobName=f"{name('preprocess', 'deleted-1')}-1",
         RoleArn=pipeline.role,
         AppSpecification={
-            "ImageUri": pipeline.preprocess.image,
+            "ImageUri": build_image_uri(pipeline.preprocess.image, REGION),
             "ContainerEntrypoint": ["python3", "-c", "import time; time.sleep(600)"],
         },
         ProcessingResources={
@@ -236,8 +238,9 @@ def tidy_up(patch: pytest.MonkeyPatch) -> None:
 
     later = time.time() + 40 * 86_400
     patch.setattr(janitor, "time", SimpleNamespace(time=lambda: later))
+    register_folder(janitor.DAG_ID, EXAMPLE.parent)
     done = janitor.clean_up_jobs(ti=NothingRuns())
-    assert sorted(each.split("-")[1] for each in done) == ["model", "preprocess", "transform"], done
+    assert sorted(each.split("-")[2] for each in done) == ["model", "preprocess", "transform"], done
     removed = janitor.clean_up_outputs(ti=NothingRuns())
     assert len(removed) == 2, removed
     assert removed[0].endswith("part-00000-killed-012345-1.parquet"), removed

@@ -95,7 +95,10 @@ CONTAINERS = {"containers": [{**document()["model"]["containers"][0], "model_dat
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"model": CONTAINERS}, f"model: found no object at {ARCHIVE}.*upload the model.tar.gz"),
+        (
+            {"model": CONTAINERS},
+            f"model: found no object at {ARCHIVE}.*`batch-inference model PIPELINE MODEL_FILE`",
+        ),
         ({"model": {"name": "no-such"}}, "model.name: found 'no-such', which SageMaker does not have"),
         ({"role": f"{ROLE}nobody"}, f"role: found {ROLE}nobody, which does not exist in the account"),
         ({"role": f"{ROLE}other/scoring"}, "IAM's role of that name is .*role/scoring; write that ARN"),

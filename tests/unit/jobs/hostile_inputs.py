@@ -278,7 +278,7 @@ SETUPS = (
         "no archive of the model",
         (
             "model: found no object at s3://bucket/model/absent.tar.gz, the archive that a container of the "
-            "model loads; upload the model.tar.gz there, or correct the URI"
+            "model loads; upload it ('batch-inference model PIPELINE MODEL_FILE'), or correct the URI"
         ),
     ),
     (
