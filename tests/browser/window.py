@@ -35,7 +35,7 @@ class Window:
         self.errors: list[str] = []
         self.foreign_requests: list[str] = []
         self.context.on("console", self._heard)
-        self.context.on("weberror", lambda error: self.errors.append(str(error.error)))
+        self.context.on("weberror", self._raised)
         self.context.on("request", self._asked)
         self.page.on("dialog", self._interrupted)
 
@@ -86,15 +86,19 @@ class Window:
         self.context.close()
 
     def _heard(self, message: ConsoleMessage) -> None:
-        ours = (
-            PAGES in str(message.location.get("url", ""))
-            or PAGES in self.page.url
-            or self.page.url.startswith("file:")
-        )
         # That a page answers 403 to who may not see it is what its test looks at.
         expected = message.text.startswith("Failed to load resource: the server responded with a status of 4")
-        if message.type == "error" and ours and not expected:
-            self.errors.append(f"{message.location.get('url')}: {message.text}")
+        if message.type == "error" and not expected:
+            self._keep(str(message.location.get("url") or self.page.url), message.text)
+
+    def _raised(self, error: WebError) -> None:
+        self._keep(error.error.stack or self.page.url, str(error.error))
+
+    def _keep(self, source: str, text: str) -> None:
+        # Airflow's own scripts report errors as well, such as of a stream that the next page cut off: what counts is
+        # which file the error comes from, not which page is open by then.
+        if PAGES in source or "file:" in source:
+            self.errors.append(f"{source}: {text}")
 
     def _asked(self, request: Request) -> None:
         address = urlsplit(request.url)
