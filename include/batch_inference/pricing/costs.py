@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from functools import cache
 from pathlib import Path
+from statistics import fmean
 from typing import Any, Self
 
 from pydantic import ConfigDict, Field, StrictFloat
@@ -72,7 +73,8 @@ def load_prices() -> Prices:
 class StageUsage(FrozenModel):
     """Instance usage of a stage. Times are epoch seconds; a job that never started has no start and is not billed.
 
-    `busy_seconds` is the sum over instances of the seconds in which they worked, None when unknown;
+    `busy_seconds` is the sum over instances of the seconds in which they worked, `start_seconds` the mean of those that
+    were billed before an instance worked, both None when unknown;
     `earlier_billed_seconds` are those of earlier attempts, which failed and were paid for. Where a stage is several
     jobs that end at different times, `own_billed_seconds` are their instance-seconds. Where the jobs, failed attempts
     included, have several instance types, `billed_by_type` has the instance-seconds of each.
@@ -88,6 +90,7 @@ class StageUsage(FrozenModel):
     started_at: float | None = None
     ended_at: float | None = None
     busy_seconds: float | None = None
+    start_seconds: float | None = None
     attempt: int | None = None
     earlier_billed_seconds: float = 0.0
     own_billed_seconds: float | None = None
@@ -102,6 +105,7 @@ class StageUsage(FrozenModel):
                 **job,
                 "stage": stage,
                 "busy_seconds": busy_seconds,
+                "start_seconds": _measure_start_seconds(job),
                 "earlier_billed_seconds": earlier,
                 "billed_by_type": _sum_billed_by_type(job),
             }
@@ -138,16 +142,6 @@ class StageUsage(FrozenModel):
             return None
         return max(0.0, self.billed_seconds - self.busy_seconds)
 
-    @property
-    def start_seconds(self) -> float | None:
-        """Billed start-up seconds per instance, or None when busy_seconds is unknown.
-
-        With equal shards all instances end together, so the time that an instance was not busy is its start-up.
-        """
-        if self.busy_seconds is None or not self.instance_count:
-            return None
-        return max(0.0, (self._last_attempt_seconds - self.busy_seconds) / self.instance_count)
-
     def build_figures(self, prices: Prices, *, scored_count: int) -> dict[str, Any]:
         """All figures as JSON-safe values; unknown ones are None. `scored_count` is the number of records scored."""
         billed, idle = self.billed_seconds, self.idle_seconds
@@ -157,7 +151,6 @@ class StageUsage(FrozenModel):
             "running_seconds": self.running_seconds,
             "billed_seconds": billed,
             "idle_seconds": idle,
-            "start_seconds": self.start_seconds,
             "idle_share": None if idle is None or not billed else idle / billed,
             "dollars": compute_stage_cost(self, prices),
             "dollars_per_1000_records": compute_cost_per_1000(compute_stage_cost(self, prices), scored_count),
@@ -182,6 +175,16 @@ def _sum_billed_by_type(job: Mapping[str, Any]) -> dict[str, float] | None:
     return found if len(found) > 1 else None
 
 
+def _measure_start_seconds(job: Mapping[str, Any]) -> float | None:
+    """Mean of the billed seconds before an instance worked; None where it is not known when they worked."""
+    if "start_seconds" in job:
+        known: float | None = job["start_seconds"]
+        return known
+    if not job.get("instances") or job.get("started_at") is None:
+        return None
+    return fmean(max(0.0, each["from"] - job["started_at"]) for each in job["instances"])
+
+
 def compute_cost_per_1000(dollars: float | None, record_count: int) -> float | None:
     """Dollars per 1,000 records, or None when the cost is unknown or there are no records."""
     return None if dollars is None or not record_count else dollars / record_count * 1000
@@ -199,8 +202,9 @@ def merge_jobs(jobs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
     Times that are not reached are None. `own_billed_seconds` are the instance-seconds of all jobs without failed
     attempts, which are in `earlier_attempts`; `jobs` has the figures of each job. `instances` is None unless it is
-    known of every job.
+    known of every job, and so is `start_seconds`.
     """
+    starts = [start for job in jobs if (start := _measure_start_seconds(job)) is not None]
     first = min(jobs, key=lambda job: job["created_at"] or float("inf"))
     suffix = f" and {len(jobs) - 1} more" if len(jobs) > 1 else ""
     end_times = [job["ended_at"] for job in jobs if job.get("ended_at") is not None]
@@ -215,6 +219,7 @@ def merge_jobs(jobs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "attempt": max(job.get("attempt") or 1 for job in jobs),
         "earlier_attempts": [each for job in jobs for each in job.get("earlier_attempts") or ()],
         "busy_seconds": sum_if_known(job.get("busy_seconds") for job in jobs),
+        "start_seconds": fmean(starts) if len(starts) == len(jobs) else None,
         "instances": _merge_instances(jobs),
         "jobs": [{name: job.get(name) for name in _JOB_FIELDS} for job in jobs] if len(jobs) > 1 else None,
     }

@@ -23,7 +23,9 @@ log = logging.getLogger(__name__)
 #: A plan's rates use the last seven runs of one model on one instance type; twice as many files are read, because some
 #: runs may have had another type.
 MAX_HISTORY_FILES = 14
-_COLUMN_TYPES: dict[Any, Any] = {str: pyarrow.string(), int: pyarrow.int64()}
+_COLUMN_TYPES: dict[Any, Any] = {
+    str: pyarrow.string(), str | None: pyarrow.string(), int: pyarrow.int64(), bool: pyarrow.bool_(),
+}  # fmt: skip
 #: The columns of a file; figures that may be unknown are floats.
 SCHEMA = pyarrow.schema(
     (name, _COLUMN_TYPES.get(field.annotation, pyarrow.float64()))

@@ -15,6 +15,9 @@ from batch_inference.pricing.price_source import build_price_source
 from batch_inference.reporting.html import render_html as render_html
 from batch_inference.reporting.text import render_text as render_text
 
+#: The settings of the transform's requests, which its history keeps.
+REQUEST_SETTINGS = {"max_concurrent_transforms", "max_payload_mb", "batch_strategy"}
+
 
 def build_report(
     *,
@@ -47,6 +50,7 @@ def build_report(
         {
             **use.build_figures(prices, scored_count=scored),
             "why": _list_size_reasons(plan, use),
+            **(plan.transform.model_dump(include=REQUEST_SETTINGS) if use.stage == "transform" else {}),
             "instances": jobs[use.stage].get("instances"),
             # The single jobs of a stage with several; None for one.
             "jobs": jobs[use.stage].get("jobs"),

@@ -110,7 +110,8 @@ def read_join_job(run: RunContext) -> dict[str, Any] | None:
     """
     if run.pull(CHOOSE_JOIN, "job", is_optional=True) is None:
         return None
-    return {**run.pull(AWAIT_JOIN_JOB), "busy_seconds": run.pull(COLLECT_PARTS, "join_stats")["busy_seconds"]}
+    stats = run.pull(COLLECT_PARTS, "join_stats")
+    return {**run.pull(AWAIT_JOIN_JOB), **{key: stats[key] for key in ("busy_seconds", "instances")}}
 
 
 def select_parts(

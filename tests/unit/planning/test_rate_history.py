@@ -139,8 +139,10 @@ def test_a_report_gives_the_rows_that_the_next_plan_reads() -> None:
             each.start_seconds,
         )
         for each in rows
-    ] == [("preprocess", 2, 40_000_000, 68, 2, 150.0, 25.0), ("transform", 2, 40_000_000, 60, 3, 60.0, 20.0)]
+    ] == [("preprocess", 2, 40_000_000, 68, 2, 150.0, None), ("transform", 2, 40_000_000, 60, 3, 60.0, 20.0)]
     assert HistoryRow.model_validate(rows[0].model_dump()) == rows[0]
+    settings = [(each.max_concurrent_transforms, each.max_payload_mb, each.batch_strategy) for each in rows]
+    assert settings == [(None, None, None), (4, 6, "MultiRecord")]
     learned = compute_rate(rows, stage="transform", instance_type="ml.m5.xlarge", model_key="churn-model")
     assert learned.bytes_per_second == pytest.approx(40e6 / 60)
     assert learned.start_seconds == 20.0

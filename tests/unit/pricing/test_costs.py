@@ -31,6 +31,29 @@ def test_an_instance_is_billed_from_start_to_end_and_not_while_it_is_provisioned
     assert compute_stage_cost(use, load_prices()) == pytest.approx(0.23 / 3600 * 360)
 
 
+def test_start_up_is_what_is_billed_before_the_first_request_and_never_imbalance() -> None:
+    """One instance works for 20 s and one for 100 s; both begin 15 s after the start on average."""
+    instances = [
+        {"instance": "a", "from": 1210.0, "to": 1230.0},
+        {"instance": "b", "from": 1220.0, "to": 1320.0},
+    ]
+    assert StageUsage.from_job("transform", JOB, busy_seconds=120.0).start_seconds is None
+    assert StageUsage.from_job("transform", {**JOB, "instances": instances}).start_seconds == 15.0
+
+
+def test_start_up_of_several_jobs_counts_from_the_start_of_each() -> None:
+    jobs = [
+        {**JOB, "status": "Completed", "instance_count": 1, "started_at": start,
+         "instances": [{"instance": "a", "from": first, "to": 9e3}]}
+        for start, first in ((1200.0, 1230.0), (2000.0, 2050.0))
+    ]  # fmt: skip
+    assert StageUsage.from_job("transform", merge_jobs(jobs)).start_seconds == 40.0
+    assert (
+        StageUsage.from_job("transform", merge_jobs([*jobs, JOB | {"status": "Completed"}])).start_seconds
+        is None
+    )
+
+
 def test_figures_keep_what_is_unknown_as_none() -> None:
     figures = StageUsage.from_job("transform", {**JOB, "instance_type": "ml.c5.xlarge"}).build_figures(
         load_prices(), scored_count=10

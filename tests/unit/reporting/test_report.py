@@ -60,7 +60,15 @@ def report(
     jobs = jobs or {
         "preprocess": job("preprocess"),
         "transform": job(
-            "transform", created_at=1310.0, started_at=1400.0, ended_at=1450.0, busy_seconds=60.0
+            "transform",
+            created_at=1310.0,
+            started_at=1400.0,
+            ended_at=1450.0,
+            busy_seconds=60.0,
+            instances=[
+                {"instance": name, "from": 1400.0 + start, "to": 1450.0}
+                for name, start in (("a", 16.0), ("b", 24.0))
+            ],
         ),
     }
     manifest = build_manifest(

@@ -58,8 +58,8 @@ def calibrate(run: RunContext, **_: Any) -> dict[str, Any]:
             instance_count=facts["instance_count"], instance_types=plan.transform.instance_types
         ).model_dump(mode="json")
     job = run.pull(task_ids.AWAIT_CANARY)
-    busy = read_instance_activity(config.aws_conn_id, config.region, job)["busy_seconds"]
-    use = StageUsage.from_job("transform", job, busy_seconds=busy)
+    job = {**job, **read_instance_activity(config.aws_conn_id, config.region, job)}
+    use = StageUsage.from_job("transform", job, busy_seconds=job["busy_seconds"])
     resized = size_remaining_transform(
         plan,
         CanaryShard(facts["canary"]["records"], facts["records_out"], facts["count"]),

@@ -91,7 +91,13 @@ def collect_parts(
             f"{len(manifests)} of {job['instance_count']} hosts of {job['job_name']} wrote a manifest "
             f"({', '.join(sorted(hosts)) or 'none'}); the output of the others is unknown, so none of it is used"
         )
-    run.push("join_stats", {"busy_seconds": sum(each["busy_seconds"] for each in manifests)})
+    instances = [
+        {"instance": each["host"], "from": each["started_at"], "to": each["ended_at"]} for each in manifests
+    ]
+    run.push(
+        "join_stats",
+        {"busy_seconds": sum(each["busy_seconds"] for each in manifests), "instances": instances},
+    )
     joined_parts = [
         {
             "uri": f"{job_paths.root}{part['key']}",

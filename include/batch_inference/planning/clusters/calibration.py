@@ -170,7 +170,7 @@ def _measure_rate(plan: Plan, canary: CanaryShard, canary_usage: StageUsage) -> 
         provisioning_seconds=canary_usage.provisioning_seconds,
         running_seconds=canary_usage.running_seconds,
         busy_seconds=busy,
-        start_seconds=max(0.0, canary_usage.running_seconds - busy),
+        start_seconds=canary_usage.start_seconds if canary_usage.busy_seconds else 0.0,
         predicted_seconds=None,
         dollars=None,
     )

@@ -40,9 +40,14 @@ MAX_MARGIN = 0.60
 class HistoryRow(FrozenModel):
     """One stage of one run; unknown columns of a stored row are ignored.
 
-    Times in seconds; `busy_seconds` is summed over instances, None when not known. `start_seconds` is billed time per
-    instance before work began, None when not known; `predicted_seconds` is what the run's own plan expected of
+    Times in seconds; `busy_seconds` is summed over instances, None when not known. `start_seconds` is the mean billed
+    time before an instance worked, None when not known; `predicted_seconds` is what the run's own plan expected of
     `running_seconds`, None when it had only stated defaults to go by.
+
+    `requests` are those that the server logged, None where it logs none. `max_concurrent_transforms`,
+    `max_payload_mb` and `batch_strategy` are the transform's, None for other stages; `records_per_request` is a limit,
+    None where as many as fit are sent. `peak_memory_share` is of the instance's memory, 0 to 1. A row with `is_trial`
+    is of a trial, which cost `trial_extra_dollars` more than the same shards in the stage's own job.
     """
 
     model_config = ConfigDict(extra="ignore")
@@ -63,6 +68,14 @@ class HistoryRow(FrozenModel):
     start_seconds: float | None
     predicted_seconds: float | None
     dollars: float | None
+    requests: int | None = None
+    max_concurrent_transforms: int | None = None
+    max_payload_mb: int | None = None
+    batch_strategy: str | None = None
+    records_per_request: float | None = None
+    is_trial: bool = False
+    peak_memory_share: float | None = None
+    trial_extra_dollars: float | None = None
 
     @property
     def has_work_seconds(self) -> bool:
