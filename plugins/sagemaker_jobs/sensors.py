@@ -11,6 +11,7 @@ from airflow.providers.amazon.aws.sensors.sagemaker import SageMakerProcessingSe
 from sagemaker_jobs.airflow_compat import AirflowException, AirflowSkipException
 from sagemaker_jobs.aws import get_input_shape
 from sagemaker_jobs.errors import RequestError
+from sagemaker_jobs.job.compare import is_trial
 from sagemaker_jobs.job.continuation import Resolved
 from sagemaker_jobs.job.describe import Job, describe_job
 from sagemaker_jobs.job.output_files import write_output_listing
@@ -94,6 +95,7 @@ class JobSensor(JobWaitMixin):
             resumed_jobs=resumed_jobs,
             resolution=resolution,
             listing=listing,
+            is_trial=spec is not None and is_trial(spec, job),
         )
 
     def _ask_resolution(self, spec: JobSpec | None, jobs: list[Job]) -> dict[str, Any] | None:

@@ -60,9 +60,17 @@ def find_job_differences(spec: JobSpec, job: Job) -> list[str]:
     return find_differences(wanted, job.description)
 
 
+def is_trial(spec: JobSpec, job: Job) -> bool:
+    """Whether ``job`` is the first attempt of ``spec`` and tries what the spec's trial says."""
+    if spec.trial is None or job.attempt != 1:
+        return False
+    wanted = spec.build_trial_request()
+    return not find_differences({key: wanted[key] for key in wanted.keys() - _NOT_DESCRIBED}, job.description)
+
+
 def check_job(spec: JobSpec, job: Job) -> None:
-    """Raise JobMismatch unless ``job`` is attempt ``job.attempt`` of ``spec``; see ``find_job_differences``."""
-    found_differences = find_job_differences(spec, job)
+    """Raise JobMismatch unless ``job`` is attempt ``job.attempt`` of ``spec``, or its trial."""
+    found_differences = [] if is_trial(spec, job) else find_job_differences(spec, job)
     if found_differences:
         raise JobMismatch(
             f"{spec.kind.noun} {job.name} exists ({job.status}) but is not what this task asks for, so it is "

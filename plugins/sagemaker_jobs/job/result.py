@@ -46,6 +46,7 @@ class JobResult(_Usage):
     listing: OutputListing | None
     earlier_attempts: list[EarlierAttempt]
     resolution: dict[str, Any] | None
+    is_trial: bool
     request: dict[str, Any]
 
 
@@ -57,13 +58,14 @@ def build_job_result(
     resumed_jobs: Sequence[Job] = (),
     resolution: dict[str, Any] | None = None,
     listing: OutputListing | None = None,
+    is_trial: bool = False,
 ) -> JobResult:
     """The result of ``job``; ``request_members`` are the members of its kind's Create request.
 
     ``earlier_jobs`` are the attempts before it, ``resumed_jobs`` those of them whose outputs it completed: their
     prefixes come first in ``output_uris``, and each object's output is below the first prefix that has it.
     ``resolution`` holds the details of a ``Resolved`` decision; with it the job may have failed. ``listing`` locates
-    the listing of its output.
+    the listing of its output. ``is_trial``: whether it ran with what its spec's trial says.
 
     ``billed_seconds`` are instance seconds: AWS bills from start to end, times instances, without provisioning.
     ``request`` is what AWS ran, which after a retry on another instance type differs from the original request.
@@ -87,6 +89,7 @@ def build_job_result(
             for each in earlier_jobs
         ],
         resolution=resolution,
+        is_trial=is_trial,
         request=to_json_safe(
             {key: value for key, value in found.items() if key in request_members - _NEVER_SENT}
         ),

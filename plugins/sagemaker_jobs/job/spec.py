@@ -18,6 +18,21 @@ _HASH_LENGTH = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Trial:
+    """What the first attempt of a job has in place of members of its request, such as another instance type.
+
+    If it does not complete, for whatever reason, the next attempt does all of the work with the request as it is.
+
+    Attributes:
+        request: the members that differ, at any depth of dicts.
+        max_runtime_seconds: the trial's own limit of billed time.
+    """
+
+    request: dict[str, Any]
+    max_runtime_seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class JobSpec:
     """A job before its attempts; attempt n is named ``<base_name>-<n>``.
 
@@ -30,6 +45,7 @@ class JobSpec:
         max_attempts: the most jobs that may be started automatically; a cleared task may exceed it.
         instance_types: types to try in turn after the request's own had no capacity; () to keep that one.
         resume: whether a failed transform is resumed with the objects that have no output yet.
+        trial: what the first attempt tries; None if it is as all others.
     """
 
     kind: JobKind
@@ -39,6 +55,7 @@ class JobSpec:
     max_attempts: int = 3
     instance_types: tuple[str, ...] = ()
     resume: bool = False
+    trial: Trial | None = None
 
     def build_job_name(self, attempt: int) -> str:
         """The name of attempt ``attempt``, which counts from 1."""
@@ -53,6 +70,12 @@ class JobSpec:
             request["ModelName"] = self.model["ModelName"]
         return request
 
+    def build_trial_request(self) -> dict[str, Any]:
+        """The request of the first attempt with what the trial tries."""
+        return (
+            self.build_request(1) if self.trial is None else _merge(self.build_request(1), self.trial.request)
+        )
+
     def to_dict(self) -> dict[str, Any]:
         """JSON-safe form, for XCom."""
         return {**asdict(self), "kind": self.kind.name, "instance_types": list(self.instance_types)}
@@ -62,7 +85,8 @@ class JobSpec:
         """Inverse of ``to_dict``; raises RequestError when ``data`` is something else."""
         try:
             types = tuple(data.get("instance_types", ()))
-            return cls(**{**data, "kind": KINDS[data["kind"]], "instance_types": types})
+            trial = data.get("trial") and Trial(**data["trial"])
+            return cls(**{**data, "kind": KINDS[data["kind"]], "instance_types": types, "trial": trial})
         except (AttributeError, KeyError, TypeError) as error:
             raise RequestError(
                 f"spec is {_shorten(data)}; allowed is what the operator pushed under the XCom key 'spec'. "
@@ -84,6 +108,15 @@ def to_safe_name(name: Any, field_name: str, *, suffix_length: int = _ATTEMPT_RO
         return name
     digest = hashlib.sha256(name.encode()).hexdigest()[:_HASH_LENGTH]
     return f"{cleaned[: limit - _HASH_LENGTH - 1].strip('-')}-{digest}"
+
+
+def _merge(request: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """`request` with the members of `changes`, dict by dict."""
+    merged = {
+        key: _merge(request.get(key, {}), value) if isinstance(value, dict) else value
+        for key, value in changes.items()
+    }
+    return {**request, **merged}
 
 
 def _replace_token(value: Any, name: str) -> Any:

@@ -21,7 +21,7 @@ from sagemaker_jobs.aws import (
 )
 from sagemaker_jobs.errors import NotVisibleYet, QuotaExceeded, RequestRefused, SubmitFailed
 from sagemaker_jobs.failure.reasons import classify_failure_reason
-from sagemaker_jobs.job.compare import check_job, check_model
+from sagemaker_jobs.job.compare import check_job, check_model, is_trial
 from sagemaker_jobs.job.continuation import NoFurtherAttempt, Resolved, is_permanent_failure
 from sagemaker_jobs.job.describe import Job, build_reported_error, describe_job, stop_job
 from sagemaker_jobs.job.resume import prepare_resumed_input
@@ -52,7 +52,8 @@ def ensure_job(
     """The job for ``spec``: the one in progress, the completed one, or a new attempt.
 
     Walks the attempts from the first: a job that runs or has completed is adopted if it matches the request; after one
-    that failed comes the next attempt. Safe to call repeatedly and concurrently: AWS accepts each job name only once.
+    that failed comes the next attempt, and after a trial always, however it ended. Safe to call repeatedly and
+    concurrently: AWS accepts each job name only once.
 
     ``task_was_cleared`` means that a person cleared the task. That permits an attempt after a failure that is not
     retried automatically, and beyond ``max_attempts``. It applies only to a failure that was reported before, so a new
@@ -77,6 +78,12 @@ def ensure_job(
         raise RequestRefused(
             f"{spec.base_name} has had {MAX_ATTEMPT_NUMBER} attempts; clear the submitting task for a new name."
         )
+    if earlier_jobs and is_trial(spec, earlier_jobs[-1]):
+        log.warning(
+            "%s\nThe trial is over, its work is done without it.",
+            build_reported_error(hook, earlier_jobs[-1]),
+        )
+        return submit_attempt(hook, spec, earlier_jobs)
     decision = None
     if earlier_jobs and continuation is not None and is_permanent_failure(earlier_jobs[-1]):
         decision = continuation.decide_next(hook, spec, earlier_jobs)
@@ -134,11 +141,10 @@ def submit_attempt(
     if spec.model is not None:
         ensure_model(hook, spec.model)
     submit_error: Exception | None = None
+    create = getattr(get_client(hook), spec.kind.create_method)
     try:
-        call_with_retries(
-            getattr(get_client(hook), spec.kind.create_method),
-            build_attempt_request(hook, spec, earlier_jobs, remaining_input),
-        )
+        if spec.trial is None or earlier_jobs or not _create_trial(create, spec, name):
+            call_with_retries(create, build_attempt_request(hook, spec, earlier_jobs, remaining_input))
     except (ClientError, BotoCoreError, OSError) as error:
         # botocore's own retry of a call whose response was lost also gets ResourceInUse, and a broken connection
         # does not show whether the job exists: only Describe does.
@@ -157,6 +163,21 @@ def submit_attempt(
         f"AWS has {spec.kind.noun} {name}, and does not describe it yet: {submit_error or 'it was accepted'}",
         job_name=name,
     ) from submit_error
+
+
+def _create_trial(create: Any, spec: JobSpec, name: str) -> bool:
+    """Create the first attempt with what is tried; whether AWS accepted it.
+
+    Nobody waits for a quota or for capacity on behalf of a trial.
+    """
+    try:
+        call_with_retries(create, spec.build_trial_request())
+    except ClientError as error:
+        if is_already_exists_error(error) or is_transient_error(error):
+            raise
+        log.warning("AWS did not accept the trial %s, its work is done without it: %s", name, error)
+        return False
+    return True
 
 
 def build_attempt_request(
@@ -192,6 +213,8 @@ def choose_retry_instance_type(spec: JobSpec, earlier_jobs: Sequence[Job]) -> st
     requested_type = spec.kind.get_cluster_config(spec.request).get("InstanceType")
     if requested_type is None:
         return None
+    if is_trial(spec, earlier_jobs[-1]):
+        return str(requested_type)
     last = earlier_jobs[-1].description
     used_type = str(spec.kind.get_cluster_config(last).get("InstanceType", requested_type))
     if classify_failure_reason(last.get("FailureReason")).name != "capacity":
@@ -241,14 +264,16 @@ def _check_further_attempt(
     """Return if another attempt may follow the last of ``earlier_jobs``, else raise that job's error.
 
     Attempts that never got an instance cost nothing and do not count towards ``max_attempts``; nor do permanent
-    failures, which are not due to chance. ``because`` is the continuation's reason for no further attempt.
+    failures, which are not due to chance, and a trial. ``because`` is the continuation's reason for no further attempt.
     """
     last = earlier_jobs[-1]
     if task_was_cleared and REPORTED_TAG in read_tags(hook, last.arn):
         log.info("%s ended as %s; the task was cleared, so a new attempt starts.", last.name, last.status)
         return
     error = build_reported_error(hook, last, because=because)
-    had_instances = [job for job in earlier_jobs if spec.kind.started_field in job.description]
+    had_instances = [
+        job for job in earlier_jobs if spec.kind.started_field in job.description and not is_trial(spec, job)
+    ]
     billed = sum(not is_permanent_failure(job) for job in had_instances)
     if isinstance(error, AirflowFailException) or billed >= spec.max_attempts:
         raise error

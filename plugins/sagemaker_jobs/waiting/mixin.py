@@ -15,8 +15,9 @@ from airflow.sdk.bases.operator import TRIGGER_FAIL_REPR, BaseOperatorMeta, Trig
 
 from sagemaker_jobs.airflow_compat import AirflowTaskTimeout, conf, has_feature
 from sagemaker_jobs.errors import JobTimedOut, NotVisibleYet, SageMakerJobError, SubmitFailed, WaitInterrupted
-from sagemaker_jobs.failure.messages import TIMED_OUT
+from sagemaker_jobs.failure.messages import RAN_TOO_LONG, TIMED_OUT
 from sagemaker_jobs.job.casting import parse_optional_float
+from sagemaker_jobs.job.compare import is_trial
 from sagemaker_jobs.job.continuation import is_permanent_failure
 from sagemaker_jobs.job.describe import Job, build_reported_error, describe_job, stop_job
 from sagemaker_jobs.job.submit import ensure_job, list_attempts, list_instance_types
@@ -196,7 +197,7 @@ class JobWaitMixin(AwsBaseHookMixin[SageMakerHook], metaclass=BaseOperatorMeta):
         if job.has_ended:
             return self._finish(context, job, submit_retry)
         created_at = job.description["CreationTime"].timestamp()
-        max_runtime = parse_optional_float(self.max_runtime_seconds, "max_runtime_seconds")
+        max_runtime = self._find_max_runtime(context, job)
         deadline = self._deadline()
         self.defer(
             trigger=SageMakerJobTrigger(
@@ -293,8 +294,10 @@ class JobWaitMixin(AwsBaseHookMixin[SageMakerHook], metaclass=BaseOperatorMeta):
         if job.resolution is not None:
             self.log.warning("%s failed, but its work is done: %s", job.name, job.resolution)
             return self.on_completed(context, job)
-        error = build_reported_error(self.hook, job)
         spec = self._ended_spec
+        if spec is not None and is_trial(spec, job):
+            return self.submit_or_adopt(context, spec, submit_retry, after_ended_attempt=True)
+        error = build_reported_error(self.hook, job)
         if self.continuation is not None and spec is not None and is_permanent_failure(job):
             return self.submit_or_adopt(context, spec, submit_retry, after_ended_attempt=True)
         if error.reason == "capacity" and spec is not None:
@@ -354,7 +357,10 @@ class JobWaitMixin(AwsBaseHookMixin[SageMakerHook], metaclass=BaseOperatorMeta):
             raise JobTimedOut(f"The task timed out, and AWS has no job {name}.", job_name=name)
         if job.status in {"Completed", "Failed"}:
             return self._finish(context, job)
-        self._ended, self._ended_spec = job, self.get_spec(context)
+        spec = self._ended_spec = self.get_spec(context)
+        self._ended = job
+        if because == RAN_TOO_LONG and spec is not None and is_trial(spec, job):
+            return self.submit_or_adopt(context, spec, after_ended_attempt=True)
         # An existing stop tag takes precedence: that stop may have come first.
         raise build_reported_error(self.hook, job, {STOPPED_TAG: because, **read_tags(self.hook, job.arn)})
 
@@ -372,6 +378,13 @@ class JobWaitMixin(AwsBaseHookMixin[SageMakerHook], metaclass=BaseOperatorMeta):
             return getattr(self, "job_name", None), None
         existing = list(list_attempts(self.hook, spec))
         return (existing[-1].name, existing[-1].attempt) if existing else (None, None)
+
+    def _find_max_runtime(self, context: Context, job: Job) -> float | None:
+        """The limit of the job's billed time: a trial has its own."""
+        spec = None if job.attempt != 1 else self.get_spec(context)
+        if spec is not None and spec.trial is not None and is_trial(spec, job):
+            return spec.trial.max_runtime_seconds
+        return parse_optional_float(self.max_runtime_seconds, "max_runtime_seconds")
 
     def _deadline(self) -> float | None:
         """Epoch seconds at which this wait must end: ``execution_timeout`` or the sensor's ``timeout``."""
