@@ -19,15 +19,7 @@ from typing import Any
 import pandas
 import pytest
 
-from batch_inference.cli.laptop.environment import (
-    CREDENTIALS,
-    build_aws_connection,
-    create_s3_client,
-    run_embedded_aws,
-)
-from batch_inference.cli.laptop.sample import create_buckets_and_role, make_sample, upload_sample
-from batch_inference.cli.main import main
-from batch_inference.cli.mwaa import (
+from batch_inference.cli.aws.mwaa import (
     AIRFLOW_VERSION,
     PLUGINS_FOLDER,
     WHEEL_PATTERN,
@@ -36,6 +28,14 @@ from batch_inference.cli.mwaa import (
     find_wheel,
     render_requirements,
 )
+from batch_inference.cli.laptop.environment import (
+    CREDENTIALS,
+    build_aws_connection,
+    create_s3_client,
+    run_embedded_aws,
+)
+from batch_inference.cli.laptop.sample import create_buckets_and_role, make_sample, upload_sample
+from batch_inference.cli.main import main
 from batch_inference.cli.project import find_project
 from batch_inference.config.pipeline import load_pipeline
 from tests.end_to_end.directly import input_lines

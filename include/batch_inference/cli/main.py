@@ -1,7 +1,7 @@
 """The group of commands. A command's module is imported when the command is called: `--help` takes no Airflow.
 
-The command `new` is `command` in `batch_inference.cli.new`. It returns its exit status, or None for 0. Errors of this
-package and of AWS are printed in one line, with status 1; wrong arguments, with status 2.
+The command `new` is `command` in `batch_inference.cli.authoring.new`. It returns its exit status, or None for 0. Errors
+of this package and of AWS are printed in one line, with status 1; wrong arguments, with status 2.
 """
 
 from __future__ import annotations
@@ -18,20 +18,26 @@ from batch_inference.common.errors import BatchInferenceError
 from batch_inference.common.formatting import suggest_name
 
 PROGRAM = "batch-inference"
-#: What each command does, in the order in which a new user needs them.
+#: The folder of each command's module and what it does, in the order in which a new user needs them.
 COMMANDS = {
-    "init": "lay out a repository of pipelines",
-    "new": "write a pipeline file, of an example or of a sample of the input",
-    "check": "check the pipeline files",
-    "plan": "what a run would do and cost, and the instance types to choose from; reads AWS, starts nothing",
-    "model": "pack a model, upload it to where a pipeline reads it, or register it",
-    "upload": "upload a file or folder to S3, by default to where a pipeline reads its input",
-    "run": "score one input on this machine: Airflow and the embedded AWS, without an AWS account",
-    "up": "the embedded AWS and Airflow with its UI on localhost, until Ctrl-C",
-    "local-aws": "the embedded AWS alone, until Ctrl-C",
-    "iam": "print the IAM policies that a pipeline needs",
-    "baseline": "print the `baseline` of a pipeline file from a run's profile",
-    "mwaa": "write the bundle for Amazon MWAA",
+    "init": ("authoring", "lay out a repository of pipelines"),
+    "new": ("authoring", "write a pipeline file, of an example or of a sample of the input"),
+    "check": ("authoring", "check the pipeline files"),
+    "plan": (
+        "aws",
+        "what a run would do and cost, and the instance types to choose from; reads AWS, starts nothing",
+    ),
+    "model": ("models", "pack a model, upload it to where a pipeline reads it, or register it"),
+    "upload": ("aws", "upload a file or folder to S3, by default to where a pipeline reads its input"),
+    "run": (
+        "laptop",
+        "score one input on this machine: Airflow and the embedded AWS, without an AWS account",
+    ),
+    "up": ("laptop", "the embedded AWS and Airflow with its UI on localhost, until Ctrl-C"),
+    "local-aws": ("laptop", "the embedded AWS alone, until Ctrl-C"),
+    "iam": ("aws", "print the IAM policies that a pipeline needs"),
+    "baseline": ("authoring", "print the `baseline` of a pipeline file from a run's profile"),
+    "mwaa": ("aws", "write the bundle for Amazon MWAA"),
 }
 
 
@@ -48,13 +54,15 @@ class CommandLine(click.Group):
             raise click.UsageError(
                 f"found the command {cmd_name!r}; allowed are {', '.join(COMMANDS)}{suggest_name(cmd_name, COMMANDS)}"
             )
-        command: click.Command = import_module(f"batch_inference.cli.{cmd_name.replace('-', '_')}").command
+        folder, _ = COMMANDS[cmd_name]
+        module = import_module(f"batch_inference.cli.{folder}.{cmd_name.replace('-', '_')}")
+        command: click.Command = module.command
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's signature
         """Write the table; click would import every command for it."""
         with formatter.section("Commands"):
-            formatter.write_dl(list(COMMANDS.items()))
+            formatter.write_dl([(name, purpose) for name, (_, purpose) in COMMANDS.items()])
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; what a person can mend is one message on standard error."""

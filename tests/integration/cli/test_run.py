@@ -18,7 +18,7 @@ import psutil
 import pytest
 
 from batch_inference.cli.laptop.environment import LaptopError, run_embedded_aws
-from batch_inference.cli.run import download_published, get_input_prefix, use_embedded_aws
+from batch_inference.cli.laptop.run import download_published, get_input_prefix, use_embedded_aws
 from batch_inference.planning.inputs.input_listing import S3Object
 from batch_inference.planning.inputs.input_selection import InputSelection
 from tools.checkout import REPO

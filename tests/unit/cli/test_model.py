@@ -16,7 +16,7 @@ from moto import mock_aws
 from sklearn.linear_model import LinearRegression
 
 from batch_inference.cli.main import main
-from batch_inference.cli.model import check_modules, compare_features, find_container
+from batch_inference.cli.models.model import check_modules, compare_features, find_container
 from batch_inference.config.sections.stages import ContainerDefinition
 from tests.unit.builders import document, pipeline
 

@@ -14,7 +14,11 @@ import pandas
 import pytest
 from sklearn.linear_model import LinearRegression
 
-from batch_inference.cli.model_archive import SCRIPT_ENVIRONMENT, ModelArchiveError, build_model_archive
+from batch_inference.cli.models.model_archive import (
+    SCRIPT_ENVIRONMENT,
+    ModelArchiveError,
+    build_model_archive,
+)
 from batch_inference.config.sections.stages import ContainerDefinition
 
 

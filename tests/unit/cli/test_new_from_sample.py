@@ -18,7 +18,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from batch_inference.cli.input_sample import InputSample, SampleError, list_sample_files, sample_input
+from batch_inference.cli.authoring.input_sample import (
+    InputSample,
+    SampleError,
+    list_sample_files,
+    sample_input,
+)
 from batch_inference.cli.main import main
 from batch_inference.config.pipeline import Pipeline
 from batch_inference.config.pipeline_files import load_pipeline_by_id

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from batch_inference.cli.aws.plan import render_plan, render_types
 from batch_inference.cli.main import main
-from batch_inference.cli.plan import render_plan, render_types
 from batch_inference.planning.clusters.type_comparison import TypeRow
 from tests.unit.builders import document, pipeline, plan
 

@@ -8,7 +8,7 @@ import click
 import pytest
 
 from batch_inference.cli.laptop.environment import CREDENTIALS, build_airflow_environment
-from batch_inference.cli.local_aws import render_settings
+from batch_inference.cli.laptop.local_aws import render_settings
 from batch_inference.cli.project import Project, find_project
 from tools.checkout import REPO
 

@@ -8,7 +8,7 @@ from typing import Any
 import click
 import pytest
 
-from batch_inference.cli.run import check_own_files, parse_input_path
+from batch_inference.cli.laptop.run import check_own_files, parse_input_path
 from tests.unit.builders import pipeline
 
 MODEL: dict[str, Any] = {

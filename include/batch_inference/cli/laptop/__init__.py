@@ -1,1 +1,1 @@
-"""Airflow and the embedded AWS on one machine: `make run` and `make up`."""
+"""Airflow and the embedded AWS on one machine: `run`, `up` and `local-aws`."""

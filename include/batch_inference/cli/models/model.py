@@ -11,9 +11,9 @@ from typing import Any
 
 import click
 
-from batch_inference.cli.model_archive import MODULES, PICKLES, build_model_archive, get_image_kind
+from batch_inference.cli.aws.upload import create_client
+from batch_inference.cli.models.model_archive import MODULES, PICKLES, build_model_archive, get_image_kind
 from batch_inference.cli.project import find_project
-from batch_inference.cli.upload import create_client
 from batch_inference.common.formatting import format_bytes
 from batch_inference.common.s3_uri import split_s3_uri
 from batch_inference.config.images import build_image_uri
@@ -219,7 +219,7 @@ def _choose_container(
     if image is None:
         container = find_container(pipeline, number)
     else:
-        from batch_inference.cli.model_archive import SCRIPT_ENVIRONMENT
+        from batch_inference.cli.models.model_archive import SCRIPT_ENVIRONMENT
 
         environment = SCRIPT_ENVIRONMENT if get_image_kind(image) == "sklearn" else {}
         container = ContainerDefinition(image=image, environment=environment)

@@ -16,7 +16,7 @@ from pathlib import Path
 import click
 
 from batch_inference import __version__
-from batch_inference.cli.init import render_files
+from batch_inference.cli.authoring.init import render_files
 from batch_inference.cli.project import Project, find_project
 from batch_inference.common.errors import BatchInferenceError
 

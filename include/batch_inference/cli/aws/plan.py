@@ -14,10 +14,10 @@ from pathlib import Path
 
 import click
 
+from batch_inference.cli.aws.upload import parse_date
 from batch_inference.cli.laptop.environment import build_aws_connection
+from batch_inference.cli.laptop.run import parse_conf
 from batch_inference.cli.project import find_project
-from batch_inference.cli.run import parse_conf
-from batch_inference.cli.upload import parse_date
 from batch_inference.common.formatting import format_dollars, format_duration, join_words
 from batch_inference.config.pipeline import Pipeline
 from batch_inference.config.run_params import RunParams, keep_overrides, read_params

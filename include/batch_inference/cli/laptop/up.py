@@ -19,8 +19,8 @@ from batch_inference.cli.laptop.environment import (
     start_migration,
     wait_for_migration,
 )
+from batch_inference.cli.laptop.local_aws import render_settings
 from batch_inference.cli.laptop.sample import prepare_buckets
-from batch_inference.cli.local_aws import render_settings
 from batch_inference.cli.project import find_project
 from batch_inference.config.pipeline_files import list_pipeline_ids
 

@@ -40,8 +40,8 @@ from batch_inference.cli.laptop.sample import (
     upload_files,
     upload_sample,
 )
-from batch_inference.cli.model import check_modules, compare_features, find_container, upload_model
-from batch_inference.cli.model_archive import build_model_archive
+from batch_inference.cli.models.model import check_modules, compare_features, find_container, upload_model
+from batch_inference.cli.models.model_archive import build_model_archive
 from batch_inference.cli.project import Project, find_project
 from batch_inference.common.errors import BatchInferenceError
 from batch_inference.common.names import RunPaths

@@ -12,7 +12,7 @@ from pathlib import Path
 from batch_inference.common.errors import BatchInferenceError
 from batch_inference.config.sections.stages import ContainerDefinition
 
-TEMPLATES = Path(__file__).with_name("templates")
+SCRIPT_TEMPLATE = Path(__file__).with_name("inference.py.tmpl")
 SCRIPT_PATH = "code/inference.py"
 #: What SageMaker's scikit-learn image needs to find the script.
 SCRIPT_ENVIRONMENT = {
@@ -78,7 +78,7 @@ def _pack_file(source: Path, kind: str | None, container: ContainerDefinition) -
     if kind == "sklearn" and suffix in PICKLES:
         _check_environment(source, container)
         name = "model.joblib"
-        template = string.Template((TEMPLATES / "inference.py.tmpl").read_text(encoding="utf-8"))
+        template = string.Template(SCRIPT_TEMPLATE.read_text(encoding="utf-8"))
         code = template.substitute(file=name).encode()
         done = (
             f"packed {source} with a default {SCRIPT_PATH}, which the image needs: it loads the model with joblib, "

@@ -129,7 +129,7 @@ def _describe_source(
     source: str, header: bool | None, endpoint_url: str | None, guesses: list[str]
 ) -> dict[str, str]:
     """The parts of the file that follow from a sample; appends to `guesses`."""
-    from batch_inference.cli.input_sample import (
+    from batch_inference.cli.authoring.input_sample import (
         download_sample,
         iter_guesses,
         list_sample_files,
@@ -139,7 +139,7 @@ def _describe_source(
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(source).expanduser()
         if is_s3_uri(source):
-            from batch_inference.cli.upload import create_client
+            from batch_inference.cli.aws.upload import create_client
 
             folder = Path(scratch)
             download_sample(create_client("s3", endpoint_url), source, folder)
