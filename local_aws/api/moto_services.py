@@ -33,7 +33,7 @@ class MotoServices:
         request_name = (
             f"{service_request.operation or service_request.environ['REQUEST_METHOD']} of {service.name}"
         )
-        application = self._get_application(service.signing_name)
+        application = self._get_application(service.moto_name)
         error: AwsError
         try:
             # A list: a response that fails while it is iterated fails here.

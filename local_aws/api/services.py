@@ -18,6 +18,9 @@ from local_aws.api.errors import (
 from local_aws.api.json_protocol import Environ, read_body
 from local_aws.api.shapes.service_models import load_operation_names
 
+#: Of services that botocore calls otherwise than signatures do.
+BOTOCORE_NAMES = {"servicequotas": "service-quotas", "monitoring": "cloudwatch"}
+
 
 @dataclass(frozen=True, slots=True)
 class Service:
@@ -25,7 +28,7 @@ class Service:
 
     Attributes:
         name: AWS's name, for messages.
-        signing_name: its name in the credential scope of signatures, and moto's name of its backend.
+        signing_name: its name in the credential scope of signatures.
         target_prefix: prefix of the operation in X-Amz-Target (JSON protocol).
     """
 
@@ -37,7 +40,12 @@ class Service:
     @property
     def botocore_name(self) -> str:
         """botocore's name of its model."""
-        return "service-quotas" if self.signing_name == "servicequotas" else self.signing_name
+        return BOTOCORE_NAMES.get(self.signing_name, self.signing_name)
+
+    @property
+    def moto_name(self) -> str:
+        """moto's name of its backend."""
+        return "cloudwatch" if self.signing_name == "monitoring" else self.signing_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +63,12 @@ S3 = Service("S3", "s3", "rest-xml")
 STS = Service("STS", "sts", "query")
 IAM = Service("IAM", "iam", "query")
 LOGS = Service("CloudWatch Logs", "logs", "json", "Logs_20140328.")
+CLOUDWATCH = Service("CloudWatch", "monitoring", "json", "GraniteServiceVersion20100801.")
 SERVICE_QUOTAS = Service("Service Quotas", "servicequotas", "json", "ServiceQuotasV20190624.")
 GLUE = Service("Glue", "glue", "json", "AWSGlue.")
 SNS = Service("SNS", "sns", "query")
 SQS = Service("SQS", "sqs", "json", "AmazonSQS.")
-SERVICES = (SAGEMAKER, S3, STS, IAM, LOGS, SERVICE_QUOTAS, GLUE, SNS, SQS)
+SERVICES = (SAGEMAKER, S3, STS, IAM, LOGS, CLOUDWATCH, SERVICE_QUOTAS, GLUE, SNS, SQS)
 BY_SIGNING_NAME = {service.signing_name: service for service in SERVICES}
 
 # Operations that AWS accepts without a signature.

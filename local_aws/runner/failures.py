@@ -9,12 +9,15 @@ JobStoppedError             stopped by request or by MaxRuntimeInSeconds: not a 
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 SEE_LOGS = "See job logs for more information"
 PING_FAILED = (
     "Model container failed to respond to ping. Please ensure /ping endpoint is implemented and responds with an "
     "HTTP 200 status code"
+)
+OUT_OF_MEMORY = (
+    "Please use an instance type with more memory, or reduce the size of job data processed on an instance."
 )
 MAX_REASON_CHARACTERS = 1024
 
@@ -43,6 +46,11 @@ class ServiceFailedError(JobFailedError):
     def __init__(self) -> None:
         # The two spaces are AWS's.
         super().__init__("We encountered an internal error.  Please try again.")
+
+
+def build_out_of_memory_failure(kind: Literal["ClientError", "InternalServerError"]) -> JobFailedError:
+    """The failure of a job whose containers needed more memory than their instance has."""
+    return ClientFailedError(OUT_OF_MEMORY) if kind == "ClientError" else ServiceFailedError()
 
 
 class JobStoppedError(Exception):

@@ -13,6 +13,7 @@ from local_aws.runner.containers.images import ImageRegistry
 from local_aws.runner.containers.sandbox import detect_isolation
 from local_aws.runner.data.s3_objects import S3Storage, make_client
 from local_aws.runner.failures import JobFailedError, JobStoppedError, ServiceFailedError
+from local_aws.runner.memory import MemoryMeter
 from local_aws.runner.runner_spec import FaultSchedule, RunnerSpec
 from local_aws.runner.stopping import StopFlag
 
@@ -57,6 +58,16 @@ class JobContext:
         self.image_registry = ImageRegistry(spec.images_file)
         self.faults = FaultSchedule(spec.faults)
         self.isolation = detect_isolation(spec.settings.isolation)
+
+    def create_memory_meter(self, instance: str) -> MemoryMeter | None:
+        """The meter of one instance, by its name in the metric's dimension; None for a type without memory_mb."""
+        spec, instance_type = self.spec, self.spec.instance_type
+        if instance_type is None or instance_type.memory_mb is None:
+            return None
+        client = make_client("cloudwatch", spec.region, spec.logs_endpoint_url)
+        namespace = f"/aws/sagemaker/{spec.kind.capitalize()}Jobs"
+        host = f"{spec.name}/{instance}"
+        return MemoryMeter(client, namespace, host, instance_type.memory_mb, spec.settings.metric_seconds)
 
     def build_service_environment(self) -> dict[str, str]:
         """Variables that AWS sets in every container; credentials and endpoint unless the network is isolated."""

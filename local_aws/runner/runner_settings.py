@@ -15,6 +15,16 @@ from pydantic import (
 )
 
 
+class InstanceType(BaseModel):
+    """What an instance of one type can do; each that is left out is this machine's, without a limit."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    vcpus: PositiveInt | None = None
+    speed: float = Field(default=1.0, gt=0, le=1)
+    memory_mb: PositiveInt | None = None
+
+
 class RunnerSettings(BaseModel):
     """Choices of the data plane. Where AWS documents a value, the default is
     that value unless the text says otherwise.
@@ -80,6 +90,14 @@ class RunnerSettings(BaseModel):
     unpacked_archive_mb: PositiveInt = 1024
     """What the archive of a model or of a script may unpack to, in MiB: a few MB of gzip can hold gigabytes, which
     on AWS fill the instance's own volume."""
+    instance_types: dict[str, InstanceType] = {}
+    """Speed, vCPUs and memory of types, e.g. {'ml.m5.large': {'vcpus': 2, 'speed': 0.5, 'memory_mb': 8192}}; a type
+    that is not listed is as fast as this machine and has no limit. See [Instance types](index.md#instance-types)."""
+    out_of_memory: Literal["ClientError", "InternalServerError"] = "ClientError"
+    """How a job fails whose containers needed more than memory_mb: with the text that names the memory, as most jobs do
+    on AWS, or as an internal error, which users saw too."""
+    metric_seconds: PositiveFloat = 60.0
+    """Time between two data points of MemoryUtilization, and one at the job's end; AWS publishes one a minute."""
     port_first: int = Field(default=20000, ge=1024)
     """First port given to model containers."""
     port_last: int = Field(default=31999, le=65535)

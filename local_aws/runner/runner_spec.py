@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from local_aws.runner.runner_settings import RunnerSettings
+from local_aws.runner.runner_settings import InstanceType, RunnerSettings
 
 RunnerFaultKind = Literal["kill_container", "freeze_container", "lose_instance"]
 
@@ -75,12 +75,21 @@ class RunnerSpec(BaseModel):
     @property
     def hosts(self) -> list[str]:
         """algo-1 … of the request's InstanceCount."""
-        cluster = (
+        return [f"algo-{number}" for number in range(1, int(self._cluster["InstanceCount"]) + 1)]
+
+    @property
+    def instance_type(self) -> InstanceType | None:
+        """What the settings say of the request's InstanceType, if anything."""
+        return self.settings.instance_types.get(self._cluster.get("InstanceType", ""))
+
+    @property
+    def _cluster(self) -> dict[str, Any]:
+        cluster: dict[str, Any] = (
             self.request["TransformResources"]
             if self.kind == "transform"
             else self.request["ProcessingResources"]["ClusterConfig"]
         )
-        return [f"algo-{number}" for number in range(1, int(cluster["InstanceCount"]) + 1)]
+        return cluster
 
 
 def read_spec(path: Path) -> RunnerSpec:

@@ -14,7 +14,7 @@ from moto.backends import get_backend
 
 # Its overloads require literal names.
 _get_backends = cast("Callable[[str], Any]", get_backend)
-SERVICES = ("s3", "iam", "sts", "logs", "glue", "sns")
+SERVICES = ("s3", "iam", "sts", "logs", "cloudwatch", "glue", "sns")
 
 
 class MotoStateError(RuntimeError):

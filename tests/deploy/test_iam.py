@@ -63,7 +63,7 @@ NOT_SEEN = {
         "ecr:GetDownloadUrlForLayer": "likewise",
         "ecr:BatchGetImage": "likewise",
         "logs:DescribeLogStreams": "SageMaker's guide asks for it",
-        "cloudwatch:PutMetricData": "the instances' metrics, which the embedded AWS does not have",
+        "cloudwatch:PutMetricData": "the metrics of instances, which the embedded AWS has for types with memory_mb",
     },
     "janitor": {},
 }

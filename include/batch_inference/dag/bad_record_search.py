@@ -57,6 +57,7 @@ from batch_inference.verification.shard_pieces import (
     select_covering_pieces,
 )
 from sagemaker_jobs.aws import get_error_code
+from sagemaker_jobs.failure.reasons import classify_failure_reason
 from sagemaker_jobs.failure.rejected_objects import read_rejected_objects
 from sagemaker_jobs.job.continuation import NoFurtherAttempt, Resolved
 from sagemaker_jobs.job.describe import Job
@@ -169,7 +170,12 @@ def find_earlier_refusals(state: SearchState, limits: SearchLimits) -> BadRecord
 
 def _read_attempt(hook: SageMakerHook, spec: JobSpec, run: PreprocessedRun, job: Job) -> Attempt:
     attempt_input = read_attempt_input(hook, spec, job)
-    refusals = read_rejected_objects(hook, job, attempt_input.folder_uri) if job.status == "Failed" else {}
+    # A container that had too little memory left all of its requests unanswered, whatever their records.
+    may_have_refused = (
+        job.status == "Failed"
+        and classify_failure_reason(job.description.get("FailureReason")).name != "memory"
+    )
+    refusals = read_rejected_objects(hook, job, attempt_input.folder_uri) if may_have_refused else {}
     pieces = {name: parse_piece_name(name, run.pieces) for name in attempt_input.object_names}
     outputs = list_completed_objects(hook, job)
     return Attempt(

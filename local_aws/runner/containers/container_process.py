@@ -37,6 +37,11 @@ class Container:
         self._reader.start()
 
     @property
+    def pid(self) -> int:
+        """The first process of the container, below which all others are."""
+        return self._process.pid
+
+    @property
     def exit_code(self) -> int | None:
         """None while it runs; 128 + n after signal n, as container engines say."""
         code = self._process.poll()

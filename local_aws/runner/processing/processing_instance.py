@@ -13,7 +13,7 @@ from local_aws.runner.containers.images import Image
 from local_aws.runner.containers.sandbox import Sandbox
 from local_aws.runner.data.inputs import InputObject
 from local_aws.runner.data.s3_objects import S3_ERRORS, S3Address
-from local_aws.runner.failures import ClientFailedError, ServiceFailedError
+from local_aws.runner.failures import ClientFailedError, ServiceFailedError, build_out_of_memory_failure
 from local_aws.runner.job_context import JobContext
 from local_aws.runner.processing.host_addresses import find_unknown_hosts
 from local_aws.runner.processing.pipes import PipeFeeder
@@ -57,6 +57,7 @@ class ProcessingInstance:
             job.isolation, job.spec.work_dir / host, image.visible_paths, network, hosts_file
         )
         self.stream = f"{job.spec.name}/{host}-{int(time.time() * 1000)}"
+        self._memory = job.create_memory_meter(host)
         self._uploaded: dict[Path, tuple[int, int]] = {}
 
     def run(self) -> int | None:
@@ -92,6 +93,8 @@ class ProcessingInstance:
         finally:
             for feeder in feeders:
                 feeder.stop()
+            if self._memory is not None:
+                self._memory.publish()
 
     def _find_unknown_hosts(self) -> list[str]:
         """The hosts that this one cannot reach by name."""
@@ -99,7 +102,7 @@ class ProcessingInstance:
         return find_unknown_hosts(hosts) if self.job.isolation == "base_dir" and len(hosts) > 1 else []
 
     def _wait_and_upload(self, container: Container) -> None:
-        """Until it ends: continuous uploads, faults, stop."""
+        """Until it ends: continuous uploads, faults, too little memory, stop."""
         started = last_upload = time.monotonic()
         settings, pop_due_fault = self.job.spec.settings, self.job.faults.pop_due_fault
         continuous = [output for output in self.outputs if output.is_continuous]
@@ -107,6 +110,9 @@ class ProcessingInstance:
             now = time.monotonic()
             if self.job.stop_flag.is_set():
                 container.stop(settings.processing_stop_grace_seconds)
+            elif self._memory is not None and self._memory.is_exceeded_by([container.pid]):
+                container.kill()
+                raise build_out_of_memory_failure(settings.out_of_memory)
             elif fault := pop_due_fault(self.name, objects_done=None, seconds_running=now - started):
                 if fault.kind == "freeze_container":
                     container.freeze()

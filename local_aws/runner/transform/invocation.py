@@ -12,11 +12,13 @@ from local_aws.runner.transform.client import (
     ResponseTimeoutError,
     build_input_object_headers,
 )
+from local_aws.runner.transform.shared_cpu import SharedCpu
 from local_aws.runner.transform.spool import RequestBody
 from local_aws.runner.transform.transform_request import TransformRequest
 from local_aws.runner.usage_meter import UsageMeter
 
 MAX_MESSAGE_BYTES = 4096
+NO_RESPONSE = "Unable to get response from algorithm"
 
 
 class ObjectFailedError(Exception):
@@ -31,12 +33,13 @@ class ObjectFailedError(Exception):
 def invoke_with_retries(
     job: JobContext,
     meter: UsageMeter,
+    cpu: SharedCpu,
     client: InferencePipelineClient,
     body: RequestBody,
     request: TransformRequest,
     input_address: S3Address,
 ) -> ContainerResponse:
-    """The 2xx response for records of `input_address`; `meter` counts each request.
+    """The 2xx response for records of `input_address`; `meter` counts each request, `cpu` has their share of vCPUs.
 
     Refused or broken connections, timeouts and statuses from `retry_statuses_from` on are tried again. Raises
     ObjectFailedError after the last retry, or the flag's cause when the job ends meanwhile.
@@ -50,8 +53,11 @@ def invoke_with_retries(
         last = attempt == request.max_retries
         meter.add(requests=1)
         try:
-            answer = client.invoke(
-                body, request.content_type, request.accept, request.timeout_seconds, headers
+            answer = cpu.run(
+                lambda: client.invoke(
+                    body, request.content_type, request.accept, request.timeout_seconds, headers
+                ),
+                request.timeout_seconds,
             )
         except NoResponseError as error:
             stop_flag.raise_if_set()
@@ -67,7 +73,7 @@ def invoke_with_retries(
 
 
 def _no_response_failure(error: NoResponseError, request: TransformRequest) -> ObjectFailedError:
-    text = "Unable to get response from algorithm"
+    text = NO_RESPONSE
     if isinstance(error, ResponseTimeoutError):
         seconds = request.timeout_seconds
         text = f"Model server did not respond to /invocations request within {seconds} seconds"

@@ -95,6 +95,11 @@ class ModelContainers:
         """Whether every container has been started, whether or not it answers yet."""
         return len(self._containers) == len(self._images)
 
+    @property
+    def pids(self) -> list[int]:
+        """The first process of each container that runs."""
+        return [container.pid for container in list(self._containers) if container.exit_code is None]
+
     def has_exited(self) -> bool:
         return any(container.exit_code is not None for container in self._containers)
 

@@ -21,14 +21,17 @@ from local_aws.runner.failures import (
     JobFailedError,
     JobStoppedError,
     ServiceFailedError,
+    build_out_of_memory_failure,
 )
 from local_aws.runner.job_context import JobContext
+from local_aws.runner.runner_settings import InstanceType
 from local_aws.runner.transform.batching import Batch, Batcher, batch_lines
 from local_aws.runner.transform.client import InferencePipelineClient, fetch_execution_parameters
 from local_aws.runner.transform.data_processing import RECORD_ERRORS, RecordProcessor
-from local_aws.runner.transform.invocation import ObjectFailedError, invoke_with_retries
+from local_aws.runner.transform.invocation import NO_RESPONSE, ObjectFailedError, invoke_with_retries
 from local_aws.runner.transform.output_object import OutputObject
 from local_aws.runner.transform.servers import ModelContainers
+from local_aws.runner.transform.shared_cpu import SharedCpu
 from local_aws.runner.transform.splitting import MalformedObjectError, RecordTooLargeError, get_splitter
 from local_aws.runner.transform.spool import RequestBody, Spool
 from local_aws.runner.transform.transform_request import VARIABLES, TransformParameters, TransformRequest
@@ -84,9 +87,12 @@ class TransformInstance:
         self._folder = job.spec.work_dir / host / "spool"
         self._folder.mkdir(parents=True, exist_ok=True)
         digest = hashlib.sha256(f"{job.spec.arn}/{host}".encode()).hexdigest()
-        self._stream = f"{job.spec.name}/i-{digest[:17]}-{digest[17:49]}"
+        instance_id = f"i-{digest[:17]}"
+        self._stream = f"{job.spec.name}/{instance_id}-{digest[17:49]}"
         environment = {**job.spec.request.get("Environment", {}), **request.build_environment()}
         self._containers = ModelContainers(job, host, images, self._stream, environment)
+        self._memory = job.create_memory_meter(instance_id)
+        self._cpu = SharedCpu(job.spec.instance_type or InstanceType(), job.stop_flag)
         self._queue: queue.Queue[tuple[OutputObject, int, Batch] | None] = queue.Queue()
         self._open_outputs: set[OutputObject] = set()
         self._ended = threading.Event()
@@ -116,11 +122,16 @@ class TransformInstance:
             self._ended.set()
             self._containers.stop()
             self.meter.end()
+            if self._memory is not None:
+                self._memory.publish()
 
     def _watch(self) -> None:
-        """Faults that come with time, containers that end, and a job that ends elsewhere."""
+        """Faults that come with time, containers that need too much memory or end, and a job that ends elsewhere."""
         while not self._ended.wait(MONITOR_SECONDS):
             self._inject_due_fault()
+            if self._memory is not None and self._memory.is_exceeded_by(self._containers.pids):
+                self.job.stop_flag.set(build_out_of_memory_failure(self.job.spec.settings.out_of_memory))
+                self._containers.kill()
             if self._ready and self._containers.has_exited() and not self._ended.is_set():
                 self.job.stop_flag.set(AlgorithmFailedError())
             if self.job.stop_flag.is_set():
@@ -288,13 +299,17 @@ class TransformInstance:
         try:
             with self.meter.track_busy():
                 address = output.input_object.address
-                answer = invoke_with_retries(self.job, self.meter, chain, batch.body, self._request, address)
+                answer = invoke_with_retries(
+                    self.job, self.meter, self._cpu, chain, batch.body, self._request, address
+                )
         except ObjectFailedError as error:
             output.drop_batch()
             self._fail_object(output, error)
             return
-        except (JobFailedError, JobStoppedError):
+        except (JobFailedError, JobStoppedError) as error:
             output.drop_batch()
+            if isinstance(error, ClientFailedError):  # too little memory
+                self._write_data_log(output, NO_RESPONSE)
             return
         except (*S3_ERRORS, *GZIP_ERRORS) as error:
             # The body of a request that is not spooled comes from S3 while it is sent.

@@ -471,6 +471,21 @@ def test_a_job_that_names_no_refused_object_fails_as_before(world: World) -> Non
     assert world.jobs() == ["1"]
 
 
+def test_objects_that_were_in_flight_when_memory_ran_out_are_blamed_for_nothing(world: World) -> None:
+    """The service logs that nobody answered for them; with less memory in use they are answered."""
+    world.prepare({"algo-1-00000": records(0, 9)}, set())
+    job = world.ensure()
+    where = f"{WROTE.features}algo-1-00000.csv".removeprefix("s3://")
+    world.say(job.name, [f"{where}: Unable to get response from algorithm"])
+    reason = (
+        "ClientError: Please use an instance type with more memory, or reduce the size of job data processed."
+    )
+    world.aws.end(job.name, "Failed", FailureReason=reason)
+    with pytest.raises(JobFailedPermanently, match="ran out of memory"):
+        world.ensure()
+    assert world.jobs() == ["1"]
+
+
 def test_more_than_max_rejected_fails_before_more_is_paid_for(world: World) -> None:
     """Four objects are bad, three may be: they are not even cut. If the plan allows it, a clear goes on from there."""
     shards = {f"algo-1-{number:05d}": records(number, 9) for number in range(8)}

@@ -26,10 +26,6 @@ pytestmark = pytest.mark.local_only
 
 FORM = ("Content-Type", "application/x-www-form-urlencoded")
 RULE = {"Name": "r", "EventPattern": '{"source": ["aws.sagemaker"]}'}
-METRIC = {
-    "Namespace": "/aws/sagemaker/TransformJobs",
-    "MetricData": [{"MetricName": "CPUUtilization", "Value": 1.0}],
-}
 VALUE = {"MetricName": "m", "Timestamp": 1, "Value": 1.0}
 LOGIN = {"ClientId": "abc", "AuthFlow": "USER_PASSWORD_AUTH"}
 
@@ -46,8 +42,6 @@ def _client(aws: Aws, service: str, **config: Any) -> Any:
     ("service", "operation", "request_", "protocol", "named"),
     [
         ("events", "put_rule", RULE, "json", "AWSEvents.PutRule of events"),
-        ("cloudwatch", "put_metric_data", METRIC, "json", "GraniteServiceVersion20100801.PutMetricData of monitoring"),
-        ("cloudwatch", "list_metrics", {}, "json", "GraniteServiceVersion20100801.ListMetrics of monitoring"),
         ("sagemaker-runtime", "invoke_endpoint", {"EndpointName": "e", "Body": b"1,2"}, "rest-json",
          "POST /endpoints/e/invocations of sagemaker"),
         ("sagemaker-metrics", "batch_put_metrics", {"TrialComponentName": "t", "MetricData": [VALUE]}, "rest-json",
@@ -132,7 +126,13 @@ def test_sagemaker_has_one_prefix_of_targets(aws: Aws, target: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("service", "prefix"), [("logs", "Logs_20140328"), ("glue", "AWSGlue"), ("sqs", "AmazonSQS")]
+    ("service", "prefix"),
+    [
+        ("logs", "Logs_20140328"),
+        ("glue", "AWSGlue"),
+        ("sqs", "AmazonSQS"),
+        ("monitoring", "GraniteServiceVersion20100801"),
+    ],
 )
 def test_an_operation_that_a_service_of_moto_has_not_is_unknown(aws: Aws, service: str, prefix: str) -> None:
     """In JSON, not a page of HTML."""

@@ -142,11 +142,15 @@ def test_regions_are_apart(aws: Aws, sagemaker: Any, model: str) -> None:
 
 
 def test_other_services_that_are_served_are_motos(aws: Aws) -> None:
-    """S3, STS, IAM and CloudWatch Logs behind the same port."""
+    """S3, STS, IAM, CloudWatch and CloudWatch Logs behind the same port."""
     assert aws.server is not None
     assert aws.server.client("sts").get_caller_identity()["Account"] == "123456789012"
     assert aws.server.client("logs").describe_log_groups()["logGroups"] == []
     assert aws.server.client("iam").list_roles()["Roles"] == []
+    assert (
+        aws.server.client("cloudwatch").list_metrics(Namespace="/aws/sagemaker/TransformJobs")["Metrics"]
+        == []
+    )
 
 
 def test_s3_metadata_with_underscores_survives(aws: Aws, s3: Any, s3_prefix: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import psutil
@@ -104,6 +105,44 @@ def test_containers_do_not_outlive_the_server(
     server.stop(number)
     assert _gone(marker)
     assert wait_until_empty(server.data_dir / "work")
+
+
+def test_memory_of_an_instance_type_is_a_limit_and_a_metric(start_server: Any, name: str) -> None:
+    """Settings of a type reach its jobs, and CloudWatch has what they used, also after a restart."""
+    settings = {**FAST, "runner.instance_types": {"ml.m5.large": {"memory_mb": 100}}}
+    server = start_server(settings)
+    sagemaker = server.client("sagemaker")
+    for suffix, megabytes in (("fits", 60), ("exceeds", 200)):
+        code = (
+            f"memory = b'1' * {megabytes}_000_000; import time; time.sleep(0.5 if {megabytes} == 60 else 60)"
+        )
+        sagemaker.create_processing_job(**_request(f"{name}-{suffix}", code))
+    reasons = {}
+    for suffix in ("fits", "exceeds"):
+        job = wait_until_ended(
+            sagemaker.describe_processing_job, seconds=60, ProcessingJobName=f"{name}-{suffix}"
+        )
+        reasons[suffix] = job.get("FailureReason")
+    assert reasons == {
+        "fits": None,
+        "exceeds": "ClientError: Please use an instance type with more memory, or reduce the size of job data "
+        "processed on an instance.",
+    }
+    server.stop(signal.SIGTERM)
+    cloudwatch, now = start_server(settings).client("cloudwatch"), datetime.now(UTC)
+    percent = {}
+    for suffix in ("fits", "exceeds"):
+        (point,) = cloudwatch.get_metric_statistics(
+            Namespace="/aws/sagemaker/ProcessingJobs",
+            MetricName="MemoryUtilization",
+            Dimensions=[{"Name": "Host", "Value": f"{name}-{suffix}/algo-1"}],
+            StartTime=now - timedelta(minutes=10),
+            EndTime=now + timedelta(minutes=10),
+            Period=3600,
+            Statistics=["Maximum"],
+        )["Datapoints"]
+        percent[suffix] = point["Maximum"]
+    assert 60 <= percent["fits"] < 100 == percent["exceeds"]
 
 
 @pytest.mark.parametrize(
