@@ -119,8 +119,8 @@ baseline: $(INSTALLED) ## the `baseline` section of a pipeline from a run's prof
 	@$(CLI) baseline "$(PROFILE)"
 
 .PHONY: bench-sizing
-bench-sizing: $(INSTALLED) ## cost of the planner's clusters against a naive run and the lower bound, for twelve layouts
-	@$(PY) -m tools.benchmarks.sizing --svg docs/images/bench-sizing.svg
+bench-sizing: $(INSTALLED) ## cost and promises of the planner's clusters against naive runs and the joint lower bound [ARGS="--cases 1000"]
+	@$(PY) -m tools.benchmarks.sizing --images docs/images $(ARGS)
 
 .PHONY: bench-layouts
 bench-layouts: $(INSTALLED) ## planned jobs without preprocessing against naive ones, billed on the embedded AWS, for four layouts
