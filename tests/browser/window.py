@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, ConsoleMessage, Dialog, FrameLocator, Request
+from playwright.sync_api import Browser, ConsoleMessage, Dialog, FrameLocator, Request, WebError
 
 from tests.end_to_end.deployment import USERS
 
