@@ -20,6 +20,7 @@ from batch_inference.config.sections.stages import STAGES
 from batch_inference.planning.clusters import sizing
 from batch_inference.planning.clusters.cluster_choice import (
     ClusterDecision,
+    NoClustersError,
     PlanningContext,
     choose_clusters,
     format_clock_time,
@@ -76,7 +77,8 @@ def make_plan(
     """Size the clusters of one run.
 
     `objects` is the listing of the run's input URI, read once and not kept. `selection` selects the objects, and counts
-    those that it excludes. `on_decision` gets the decision about the clusters, unless the input is empty.
+    those that it excludes. `on_decision` gets the decision about the clusters, or the nearest where no clusters meet
+    the goals; nothing if the input is empty.
 
     Raises EmptyInputError when there is nothing to score and `on_empty` is `fail`, ParamsError when a run param is
     outside the limits, PlanError when no cluster meets the goals.
@@ -165,11 +167,16 @@ class _RunPlanner:
         """
         pipeline, context = self.pipeline, self.context
         layout_decision: LayoutDecision | None = None
-        if pipeline.preprocess is None:
-            layout_decision = choose_layout(pipeline, self.params, self.input, sizes, context)
-            decision = layout_decision.decision
-        else:
-            decision = choose_clusters(pipeline, self.params, self._build_workloads(), context)
+        try:
+            if pipeline.preprocess is None:
+                layout_decision = choose_layout(pipeline, self.params, self.input, sizes, context)
+                decision = layout_decision.decision
+            else:
+                decision = choose_clusters(pipeline, self.params, self._build_workloads(), context)
+        except NoClustersError as error:
+            if self.on_decision is not None and error.nearest is not None:
+                self.on_decision(error.nearest)
+            raise
         if self.on_decision is not None:
             self.on_decision(decision)
         clusters, reason = decision.cluster_plan, _explain_instance_count(decision)

@@ -99,6 +99,19 @@ def line_of(lines: list[str], instance_type: str) -> str:
     return next(line.split(instance_type)[1].split()[0] for line in lines if f"× {instance_type}" in line)
 
 
+def test_where_no_clusters_are_in_time_the_types_are_still_compared(endpoint: str, tmp_path: Path) -> None:
+    """The table first, then what is wrong; not between the requests of a program."""
+    arguments = ["--date", "2026-01-05", "--conf", '{"deadline": "1"}', "--endpoint-url", endpoint]
+    done = run_plan(tmp_path, *arguments)
+    assert done.returncode == 1
+    assert "batch-inference plan: the run cannot be done by" in done.stderr
+    assert "* transform  1 × ml.m5.xlarge" in done.stdout
+    assert " no" in next(line for line in done.stdout.splitlines() if "× ml.m5.2xlarge" in line)
+    assert "* is nearest to what is asked for" in done.stdout
+    asked = run_plan(tmp_path, *arguments, "--requests")
+    assert (asked.returncode, asked.stdout) == (1, "")
+
+
 def test_what_is_wrong_is_said_without_a_traceback(endpoint: str, tmp_path: Path) -> None:
     """A bucket that does not exist, and a user without credentials."""
     wrong = run_plan(tmp_path, "--input", "s3://absent/in/", "--endpoint-url", endpoint)

@@ -31,7 +31,7 @@ def test_the_table_has_a_line_for_each_type_and_says_how_to_add_one() -> None:
         "  transform  ml.m5.large       the account's quota is too low",
         "",
         "* is the plan's choice. Times and cost are of the whole run; the other stages",
-        "have the plan's types. To compare more types, add them to",
+        "have the marked types. To compare more types, add them to",
         "preprocess.instance_types and transform.instance_types in the pipeline file.",
         "maybe: in time at the expected rates, late at their slow end. For an unknown",
         "cost, state the dollars per hour of the type under prices in the file.",

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
+import pytest
+
 from batch_inference.config.run_params import RunParams
-from batch_inference.planning.clusters.cluster_choice import ClusterDecision
+from batch_inference.planning.clusters.cluster_choice import ClusterDecision, NoClustersError
 from batch_inference.planning.clusters.type_comparison import TypeRow, compare_types
 from batch_inference.planning.planner import make_plan
-from tests.unit.builders import context, objects, pipeline, run_info
+from tests.unit.builders import WITHOUT_PREPROCESS, context, objects, pipeline, run_info
 from tests.unit.planning.test_goals import GB, MEASURED
 
 TYPES = {
@@ -25,9 +28,8 @@ def compare(changes: dict[str, Any] | None = None, **params: Any) -> tuple[list[
     of = pipeline({**TYPES, **(changes or {})})
     found: list[ClusterDecision] = []
     planned = context(of, history=MEASURED)
-    make_plan(
-        of, RunParams(**params), objects([GB] * 8), run_info(), planned, on_decision=found.append
-    )  # fmt: skip
+    with suppress(NoClustersError):
+        make_plan(of, RunParams(**params), objects([GB] * 8), run_info(), planned, on_decision=found.append)
     return compare_types(found[0]), found[0]
 
 
@@ -65,3 +67,23 @@ def test_an_unknown_price_is_neither_in_the_budget_nor_above_it() -> None:
     )
     (unknown,) = (row for row in rows if row.instance_type == "ml.new.xlarge")
     assert (unknown.dollars, unknown.in_budget, unknown.is_chosen) == (None, None, False)
+
+
+@pytest.mark.parametrize(
+    ("changes", "params"),
+    [
+        ({}, {"deadline": "1"}),
+        ({}, {"budget": 0.0001}),
+        (WITHOUT_PREPROCESS, {"deadline": "1"}),
+    ],
+)
+def test_where_no_clusters_meet_the_goals_the_types_are_compared_with_the_nearest(
+    changes: dict[str, Any], params: dict[str, Any]
+) -> None:
+    """That is when a person wants the table: a type that is fast or cheap enough may be in it."""
+    rows, decision = compare(changes, **params)
+    assert not decision.meets_goals
+    assert len(rows) == len({(row.stage, row.instance_type) for row in rows}) >= 3
+    assert {row.in_time for row in rows} == ({"no"} if "deadline" in params else {None})
+    assert {row.in_budget for row in rows} == ({False} if "budget" in params else {None})
+    assert {row.stage for row in rows if row.is_chosen} == {row.stage for row in rows}

@@ -7,7 +7,7 @@ import os
 import sys
 import tempfile
 import textwrap
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,6 +18,7 @@ from batch_inference.cli.aws.upload import parse_date
 from batch_inference.cli.laptop.environment import build_aws_connection
 from batch_inference.cli.laptop.run import parse_conf
 from batch_inference.cli.project import find_project
+from batch_inference.common.errors import BatchInferenceError
 from batch_inference.common.formatting import format_dollars, format_duration, join_words
 from batch_inference.config.pipeline import Pipeline
 from batch_inference.config.run_params import RunParams, keep_overrides, read_params
@@ -59,11 +60,15 @@ def use_airflow_without_database(conn_id: str, endpoint_url: str | None) -> Iter
 
 
 def plan_dry_run(
-    pipeline: Pipeline, folder: Path, params: RunParams, data_time: datetime
-) -> tuple[Plan, dict[str, Request], ClusterDecision | None]:
-    """The plan of a run now, its requests by stage, and the decision about its clusters; None for an empty input.
+    pipeline: Pipeline,
+    folder: Path,
+    params: RunParams,
+    data_time: datetime,
+    on_decision: Callable[[ClusterDecision], object],
+) -> tuple[Plan, dict[str, Request]]:
+    """The plan of a run now, and its requests by stage.
 
-    `folder` has the pipeline's file and functions. Raises: as the task `plan` does.
+    `folder` has the pipeline's file and functions. `on_decision`: see `make_plan`. Raises: as the task `plan` does.
     """
     from batch_inference.aws.s3 import Storage
     from batch_inference.dag.tasks.plan import (
@@ -80,16 +85,15 @@ def plan_dry_run(
     run = build_run_info(pipeline, params, data_time, run_id, storage.region)
     code = read_code(pipeline, folder)
     setup = look_at_setup(storage, pipeline, params, run)
-    decisions: list[ClusterDecision] = []
     with tempfile.TemporaryDirectory(prefix="plan-") as local:
         plan, requests = prepare_run(
             storage, pipeline, params, run, setup,
             dag_id=pipeline.name, manifest=Path(local) / "manifest", listing=Path(local) / "listing",
-            on_decision=decisions.append,
+            on_decision=on_decision,
         )  # fmt: skip
     plan = plan.model_copy(update={"code_digest": digest_code(code)})
     plan = compare_with_published(storage, pipeline, params, plan)
-    return plan, requests, decisions[-1] if decisions else None
+    return plan, requests
 
 
 def render_plan(plan: Plan) -> list[str]:
@@ -103,10 +107,12 @@ def render_plan(plan: Plan) -> list[str]:
     return [*_wrap(f"{plan.pipeline}: {summary}", ""), "", *_list_items(sentences)]
 
 
-def render_types(rows: Sequence[TypeRow], excluded: Iterable[tuple[str, str]] = ()) -> list[str]:
+def render_types(
+    rows: Sequence[TypeRow], excluded: Iterable[tuple[str, str]] = (), *, chosen: str = "the plan's choice"
+) -> list[str]:
     """The table of instance types; `excluded` are stages and types that the account's quotas do not let the run have.
 
-    Columns for deadline and budget only where the run has them.
+    Columns for deadline and budget only where the run has them. `chosen` says what the marked types are.
     """
     has_deadline = any(row.in_time is not None for row in rows)
     has_budget = any(row.in_budget is not None for row in rows)
@@ -136,7 +142,7 @@ def render_types(rows: Sequence[TypeRow], excluded: Iterable[tuple[str, str]] = 
     ]
     keys = join_words([f"{stage}.instance_types" for stage in dict.fromkeys(row.stage for row in rows)])
     notes = [
-        f"{CHOSEN} is the plan's choice. Times and cost are of the whole run; the other stages have the plan's types.",
+        f"{CHOSEN} is {chosen}. Times and cost are of the whole run; the other stages have the marked types.",
         f"To compare more types, add them to {keys} in the pipeline file.",
     ]
     if any(row.in_time == "maybe" for row in rows):
@@ -200,19 +206,34 @@ def command(
         )
     params, data_time = keep_overrides(read_params(values), pipeline), parse_date(date)
     click.echo(f"Planning {pipeline.name}: AWS is only read", err=True)
-    with use_airflow_without_database(pipeline.aws_conn_id, endpoint_url):
-        plan, requests, decision = plan_dry_run(pipeline, project.pipelines_folder, params, data_time)
+    decisions: list[ClusterDecision] = []
+    try:
+        with use_airflow_without_database(pipeline.aws_conn_id, endpoint_url):
+            plan, requests = plan_dry_run(
+                pipeline, project.pipelines_folder, params, data_time, decisions.append
+            )
+    except BatchInferenceError:
+        if not prints_requests and decisions and not decisions[-1].meets_goals:
+            click.echo("\n".join(_compare_types(pipeline, params, decisions[-1])) + "\n")
+        raise
     if prints_requests:
         click.echo(json.dumps(requests, indent=2, ensure_ascii=False))
         return
     click.echo("\n".join(render_plan(plan)))
-    if decision is not None:
-        rows = compare_types(decision)
-        usable = {(row.stage, row.instance_type) for row in rows}
-        excluded = [
-            (stage, name)
-            for stage in dict.fromkeys(row.stage for row in rows)
-            for name in list_instance_types(pipeline, params, stage)
-            if (stage, name) not in usable
-        ]
-        click.echo("\n" + "\n".join(render_types(rows, excluded)))
+    if decisions:
+        click.echo("\n" + "\n".join(_compare_types(pipeline, params, decisions[-1])))
+
+
+def _compare_types(pipeline: Pipeline, params: RunParams, decision: ClusterDecision) -> list[str]:
+    """The table of the types that a run may use."""
+    rows = compare_types(decision)
+    usable = {(row.stage, row.instance_type) for row in rows}
+    excluded = [
+        (stage, name)
+        for stage in dict.fromkeys(row.stage for row in rows)
+        for name in list_instance_types(pipeline, params, stage)
+        if (stage, name) not in usable
+    ]
+    if decision.meets_goals:
+        return render_types(rows, excluded)
+    return render_types(rows, excluded, chosen="nearest to what is asked for, and no run starts with it")

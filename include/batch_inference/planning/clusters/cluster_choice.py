@@ -49,12 +49,16 @@ class PlanningContext:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClusterDecision:
-    """The chosen clusters and the goals they meet; above the budget, `approval_reason` says what needs approval."""
+    """The chosen clusters and the goals they meet; above the budget, `approval_reason` says what needs approval.
+
+    `meets_goals` is False for the nearest clusters, with which no run starts.
+    """
 
     cluster_plan: ClusterPlan
     goals: Goals
     deadline: datetime | None
     approval_reason: str | None = None
+    meets_goals: bool = True
 
     def list_acceptable_types(self, stage: Stage) -> tuple[str, ...]:
         """Types that a stage of this size may run on: the chosen one, then those that quota and budget allow."""
@@ -77,12 +81,20 @@ class ClusterDecision:
         )
 
 
+class NoClustersError(PlanError):
+    """No clusters meet the goals. `nearest` is the decision that misses them least; a copy by pickle has none."""
+
+    def __init__(self, message: str, nearest: ClusterDecision | None = None) -> None:
+        super().__init__(message)
+        self.nearest = nearest
+
+
 def choose_clusters(
     pipeline: Pipeline, params: RunParams, workloads: Iterable[StageWorkload], context: PlanningContext
 ) -> ClusterDecision:
     """Choose the preferred clusters among those that meet the goals.
 
-    Raises PlanError with what would be needed when none do.
+    Raises NoClustersError with what would be needed when none do, PlanError when a quota or price leaves no type.
     """
     stages = tuple(_limit_workload(pipeline, params, workload, context) for workload in workloads)
     goals, deadline = _build_goals(pipeline, params, context)
@@ -100,15 +112,20 @@ def choose_clusters(
         return ClusterDecision(cluster_plan=cluster_plan, goals=goals, deadline=deadline)
     without_budget = choose_best(stages, Goals(seconds_to_deadline=goals.seconds_to_deadline, prefer="cost"))
     if without_budget is None:
-        raise PlanError(_explain_too_late(stages, goals, deadline, context.now))
+        fastest = min(enumerate_cluster_plans(stages), key=lambda choice: choice.seconds)
+        raise NoClustersError(
+            _explain_too_late(stages, fastest, goals, deadline, context.now),
+            ClusterDecision(cluster_plan=fastest, goals=goals, deadline=deadline, meets_goals=False),
+        )
     over = _explain_over_budget(without_budget, goals, deadline)
+    cheapest = ClusterDecision(cluster_plan=without_budget, goals=goals, deadline=deadline)
     if pipeline.goals.on_over_budget == "approve":
         if context.can_request_approval:
-            return ClusterDecision(
-                cluster_plan=without_budget, goals=goals, deadline=deadline, approval_reason=over
-            )
+            return replace(cheapest, approval_reason=over)
         over += "; on_over_budget is 'approve', but nobody can approve this run"
-    raise PlanError(f"{over}; raise the budget, or allow more time")
+    raise NoClustersError(
+        f"{over}; raise the budget, or allow more time", replace(cheapest, meets_goals=False)
+    )
 
 
 def format_clock_time(time: datetime, now: datetime) -> str:
@@ -205,11 +222,14 @@ def _explain_limit(stage: StageWorkload) -> str:
 
 
 def _explain_too_late(
-    stages: Sequence[StageWorkload], goals: Goals, deadline: datetime | None, now: datetime
+    stages: Sequence[StageWorkload],
+    earliest: ClusterPlan,
+    goals: Goals,
+    deadline: datetime | None,
+    now: datetime,
 ) -> str:
     assert deadline is not None  # noqa: S101 - without a deadline every choice is in time
     assert goals.seconds_to_deadline is not None  # noqa: S101 - as above
-    earliest = min(enumerate_cluster_plans(stages), key=lambda choice: choice.seconds)
     earliest_end = format_clock_time(now + timedelta(seconds=earliest.seconds), now)
     limits = join_words([_explain_limit(stage) for stage in stages])
     sufficient = find_sufficient_clusters(stages, goals.seconds_to_deadline)
