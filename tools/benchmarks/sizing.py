@@ -23,12 +23,14 @@ from tools.benchmarks.sizing_cases import Case, build_cases
 from tools.benchmarks.sizing_nights import (
     measure_after_step,
     measure_calibration,
+    measure_first_nights,
     measure_learning_curves,
 )
 from tools.benchmarks.sizing_pictures import (
     Row,
     render_calibration,
     render_curves,
+    render_first_nights,
     render_summary,
     render_svg,
 )
@@ -156,6 +158,8 @@ def print_comparisons(count: int) -> bool:
 
 def print_nights(pipelines: int, svg: Path | None) -> bool:
     """Print how often promises hold; whether that is as often as they say."""
+    print("\nFirst nights: cost over the bound, and by how much they took longer than expected\n")
+    print(render_first_nights(measure_first_nights()))
     calibrations, steps = measure_calibration(pipelines), measure_after_step(pipelines)
     print("\nNights whose plan says 95 in 100\n")
     print(render_calibration(calibrations))

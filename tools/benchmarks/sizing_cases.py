@@ -22,12 +22,30 @@ MIB = 1024 * 1024
 DEFAULT_TYPE = "ml.m5.xlarge"
 
 
+#: Types of a transform beside the usual one: their size beside that, and dollars per hour.
+OTHER_TYPES = {"ml.m5.large": (0.5, 0.115), "ml.m5.2xlarge": (2.0, 0.46), "ml.c5.2xlarge": (2.0, 0.408)}
+
+
 def build_world(
-    *, transform: float = 1.0, preprocess: float = 1.0, noise: Noise | None = None, **machine: Any
+    *,
+    transform: float = 1.0,
+    preprocess: float = 1.0,
+    others: Mapping[str, float] | None = None,
+    noise: Noise | None = None,
+    **machine: Any,
 ) -> World:
-    """One type, at these multiples of the rates that the planner assumes; `machine` changes the transform's."""
+    """The world at these multiples of the rates that the planner assumes; `machine` changes the transform's.
+
+    `others` are more types of the transform, with the multiples of their rates.
+    """
+    machines = {DEFAULT_TYPE: Machine(bytes_per_second=TRANSFORM_RATE * transform, **machine)}
+    for name, factor in (others or {}).items():
+        size, dollars = OTHER_TYPES[name]
+        machines[name] = Machine(
+            bytes_per_second=TRANSFORM_RATE * size * factor, dollars_per_hour=dollars, **machine
+        )
     return World(
-        transform={DEFAULT_TYPE: Machine(bytes_per_second=TRANSFORM_RATE * transform, **machine)},
+        transform=machines,
         preprocess={DEFAULT_TYPE: Machine(bytes_per_second=PREPROCESS_RATE * preprocess, object_seconds=0.0)},
         noise=noise or Noise(),
     )
@@ -51,7 +69,6 @@ class Case:
     max_instances: int = MAX_INSTANCES
     transform: Mapping[str, Any] = field(default_factory=dict)
     goals: Mapping[str, Any] = field(default_factory=dict)
-    prices: Mapping[str, float] = field(default_factory=dict)
     world: World = field(default_factory=build_world)
 
     def get_deadline_minutes(self, *, preprocess: bool) -> float | None:

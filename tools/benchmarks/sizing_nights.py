@@ -111,6 +111,35 @@ def measure_learning_curves() -> Mapping[str, Sequence[Night]]:
     return {name: list(nights) for name, nights in curves.items()}
 
 
+def measure_first_nights(nights: int = 5) -> Mapping[str, Sequence[Night]]:
+    """Inputs whose round trips, requests or types the planner does not know, from their first night on."""
+    tiny = Case(name="tiny", sizes=lambda: np.full(250_000, 3_000))
+    packed = replace(tiny, is_gzip=True)
+    slow_request = build_world(request_seconds=2.0)
+    uneven = np.random.default_rng(3).lognormal(0.0, 1.0, 60) * 100 * MB
+    slow_model = build_world(transform=0.05, others={"ml.c5.2xlarge": 0.05})
+    cases = {
+        "250,000 objects of 3 kB, budget of $1.20": replace(tiny, budget=1.20),
+        "the same, packed": replace(packed, budget=1.20),
+        "the same, packed, deadline of 8 h": replace(packed, deadline_minutes=480),
+        "2,000 objects of 300 kB, 2 s a request": Case(
+            name="slow", sizes=lambda: np.full(2_000, 300_000), world=slow_request
+        ),
+        "60 uneven packed objects in one job": Case(
+            name="uneven",
+            sizes=lambda: uneven.astype(np.int64),
+            is_gzip=True,
+            prefer="speed",
+            max_instances=4,
+            transform={"max_jobs": 1},
+        ),
+        "a model a twentieth as fast as assumed": Case(
+            name="slow model", sizes=lambda: np.full(400, 5 * MB), deadline_minutes=240, world=slow_model
+        ),
+    }
+    return {name: list(run_nights(case, nights, preprocess=False)) for name, case in cases.items()}
+
+
 @dataclass(frozen=True, slots=True)
 class Calibration:
     """Of the nights whose plan says 95 in 100, how many took no longer, and how many kept their deadline."""

@@ -63,6 +63,25 @@ def render_calibration(calibrations: Sequence[Calibration]) -> str:
     return "\n".join(lines)
 
 
+def render_first_nights(inputs: Mapping[str, Sequence[Night]]) -> str:
+    """Of each night the cost over the bound, and by how much it took longer than expected, as Markdown."""
+    count = max(map(len, inputs.values()))
+    lines = [
+        f"| input | {' | '.join(f'night {night}' for night in range(count))} |",
+        f"|---{'|--:' * count}|",
+    ]
+    for name, nights in inputs.items():
+        cells = [
+            "refused"
+            if night.refusal
+            else f"{night.dollars / night.bound_dollars:.2f}{', late' if night.is_late else ''} "
+            f"({night.seconds / night.expected_seconds - 1:+.0%})"
+            for night in nights
+        ]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
 STYLE = (
     "<style>text{fill:#424a53}.small{font-size:9px}.naive{fill:#b4541a}.plan{fill:#1a7f5a}.direct{fill:#3b6ea8}"
     ".band{fill:#3b6ea8;opacity:.18}.line{fill:none;stroke:#3b6ea8;stroke-width:1.5}.late{fill:#b4541a}"

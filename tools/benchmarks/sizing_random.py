@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from batch_inference.common.errors import PlanError
 from batch_inference.planning.clusters.rate_history import HistoryRow
 from tools.benchmarks.billing_simulator import ASSIGNMENTS, GB, MB, Noise, Sizes
-from tools.benchmarks.sizing_cases import Case, build_world
+from tools.benchmarks.sizing_cases import OTHER_TYPES, Case, build_world
 from tools.benchmarks.sizing_runs import (
     compute_bound,
     measure_world,
@@ -48,9 +48,13 @@ def draw_sizes(rng: np.random.Generator, kind: str, most_objects: int = 2_000) -
 
 
 def draw_case(rng: np.random.Generator, number: int, *, always_deadline: bool = False) -> tuple[Case, bool]:
-    """A case whose true rates differ by up to 30 % from those assumed, and whether it has preprocessing."""
+    """A case whose true rates differ by up to 30 % from those assumed, and whether it has preprocessing.
+
+    Of three cases in ten the transform may have other types too.
+    """
     kind = KINDS[int(rng.integers(len(KINDS)))]
     sizes = draw_sizes(rng, kind)
+    others = rng.permutation(list(OTHER_TYPES))[: rng.integers(1, 3)].tolist() if rng.random() < 0.3 else []
     preprocess = bool(rng.random() < 0.5)
     case = Case(
         name=f"{number}: {len(sizes):,} objects, {kind}",
@@ -58,7 +62,11 @@ def draw_case(rng: np.random.Generator, number: int, *, always_deadline: bool = 
         is_gzip=bool(not preprocess and rng.random() < 0.25),
         prefer="cost" if always_deadline or rng.random() < 0.8 else "speed",
         max_instances=int(rng.choice([1, 2, 4, 8, 16, 32])) if not always_deadline else 16,
-        world=build_world(transform=float(rng.uniform(0.7, 1.3)), preprocess=float(rng.uniform(0.7, 1.3))),
+        world=build_world(
+            transform=float(rng.uniform(0.7, 1.3)),
+            preprocess=float(rng.uniform(0.7, 1.3)),
+            others={name: float(rng.uniform(0.7, 1.3)) for name in others},
+        ),
     )
     if always_deadline or rng.random() < 0.7:
         soonest = compute_bound(case, preprocess=preprocess).soonest_seconds
@@ -175,7 +183,8 @@ def compare_with_naive(count: int, seed: int = 17) -> Iterator[Comparison]:
             continue
         each = [name for name in ASSIGNMENTS if name.startswith(assignment)]
         runs = [run_plan(plan, case, name) for name in each]
-        naives = [run_naively(case, name, preprocess=preprocess) for name in each]
+        chosen = plan.transform.instance_type
+        naives = [run_naively(case, name, preprocess=preprocess, instance_type=chosen) for name in each]
         limit = math.inf if case.deadline_minutes is None else case.deadline_minutes * 60
         dollars, naive_dollars = (sum(run.dollars for run in them) / len(each) for them in (runs, naives))
         seconds, naive_seconds = (sum(run.seconds for run in them) / len(each) for them in (runs, naives))

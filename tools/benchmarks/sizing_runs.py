@@ -67,7 +67,7 @@ def build_pipeline(case: Case, *, preprocess: bool) -> Pipeline:
                 **case.transform,
             },
             "goals": goals,
-            "prices": dict(case.prices),
+            "prices": {name: machine.dollars_per_hour for name, machine in case.world.transform.items()},
             "predictions": {"fields": {"score": "y"}},
         }
     )
@@ -207,10 +207,12 @@ class NaiveRun(NamedTuple):
     seconds: float
 
 
-def run_naively(case: Case, assignment: str, *, preprocess: bool) -> NaiveRun:
+def run_naively(
+    case: Case, assignment: str, *, preprocess: bool, instance_type: str = DEFAULT_TYPE
+) -> NaiveRun:
     """A run of `max_instances` in each stage, whose transform reads as many objects as there are."""
     sizes, count = case.sizes(), case.max_instances
-    jobs = [run_job(sizes, count, assignment, case.world.transform[DEFAULT_TYPE])]
+    jobs = [run_job(sizes, count, assignment, case.world.transform[instance_type])]
     if preprocess:
         machine = case.world.preprocess[DEFAULT_TYPE]
         jobs.append(run_job(sizes, count, find_host_assignment(assignment), machine))

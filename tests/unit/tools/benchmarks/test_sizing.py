@@ -36,6 +36,7 @@ from tools.benchmarks.sizing_pictures import (
     Row,
     render_calibration,
     render_curves,
+    render_first_nights,
     render_summary,
     render_svg,
 )
@@ -145,6 +146,9 @@ def test_tables_and_pictures_show_every_input_and_night() -> None:
     ]
     picture = render_curves({"noise": nights})
     assert (picture.count("<circle"), picture.count('class="late"')) == (2, 1)
+    assert render_first_nights({"noise": [*nights, Night(2, refusal="too dear")]}).splitlines()[2] == (
+        "| noise | 2.00 (+50%) | 2.00, late (+83%) | refused |"
+    )
     assert render_calibration([calibrate("noise", nights)]).splitlines()[2] == (
         "| noise | 2 | 50.0% | 2 | 50.0% | 2.00 |"
     )
