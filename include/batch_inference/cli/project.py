@@ -16,6 +16,19 @@ from batch_inference.config.pipeline_files import list_pipeline_ids, load_pipeli
 PIPELINES_FOLDERS = ("dags/pipelines", "include/pipelines", "pipelines")
 
 
+def convert_path(ctx: click.Context, param: click.Parameter, value: str | None) -> Path | None:  # noqa: ARG001 - click's signature
+    """A callback of click for a file or folder of this machine; an empty text is None, as `make` passes it."""
+    return find_local_path(value, param.opts[0] if isinstance(param, click.Option) else "") if value else None
+
+
+def find_local_path(text: str, option: str = "") -> Path:
+    """The file or folder that an argument, or `option`, names. Raises click.UsageError where there is none."""
+    path = Path(text).expanduser()
+    if not path.exists():
+        raise click.UsageError(f"{option} {text} does not exist (looked for {path.resolve()})".lstrip())
+    return path
+
+
 @dataclass(frozen=True)
 class Project:
     """A folder with `dags/` and a pipelines folder: a user's repository, or a checkout of this one."""

@@ -16,7 +16,12 @@ from moto import mock_aws
 from sklearn.linear_model import LinearRegression
 
 from batch_inference.cli.main import main
-from batch_inference.cli.models.model import check_modules, compare_features, find_container
+from batch_inference.cli.models.model import (
+    check_modules,
+    compare_features,
+    find_container,
+    find_text_features,
+)
 from batch_inference.config.sections.stages import ContainerDefinition
 from tests.unit.builders import document, pipeline
 
@@ -69,8 +74,8 @@ def test_a_model_goes_to_where_the_pipeline_reads_it(
     assert "xgboost-model, which the image loads itself" in capsys.readouterr().out
     assert main(["model", "churn"]) == 2
     assert "name the model" in capsys.readouterr().err
-    assert main(["model", "churn", "nothing.json"]) == 1
-    assert "does not exist" in capsys.readouterr().err
+    assert main(["model", "churn", "nothing.json"]) == 2
+    assert "model: nothing.json does not exist" in capsys.readouterr().err
 
 
 def test_versions_of_a_group_are_registered_and_listed(
@@ -150,6 +155,17 @@ def test_features_that_the_model_was_not_fitted_on_are_refused(
         compare(fitted, *columns)
 
 
+def test_features_that_are_no_numbers_are_text_to_the_default_script() -> None:
+    """A boolean is sent as 1 or 0; what a function returns is not known, and taken as numbers."""
+    types = ["string", "float", "boolean", "decimal(9,2)", "date", "timestamptz", "integer"]
+    columns = [{"name": f"c{at}", "type": each} for at, each in enumerate(types)]
+    names = [f"c{at}" for at in range(1, 7)] + ["c0"]
+    changes: dict[str, Any] = {"input.columns": columns, "features": {"columns": names}}
+    assert find_text_features(pipeline(changes)) == {3: "c4", 4: "c5", 6: "c0"}
+    function = {"module": "json", "name": "dumps"}
+    assert find_text_features(pipeline({**changes, "function": function})) == {}
+
+
 def test_features_of_other_names_and_a_file_that_cannot_be_loaded_are_said(
     fitted: Path, tmp_path: Path
 ) -> None:
@@ -163,9 +179,15 @@ def test_features_of_other_names_and_a_file_that_cannot_be_loaded_are_said(
     assert compare(tmp_path / "other.tar.gz", "age") is None
 
 
-def test_a_file_from_s3_is_run_where_the_records_are(s3: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    """`run --input` takes files of this machine."""
+def test_a_pipeline_from_s3_is_run_where_the_records_are(s3: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    """In an embedded AWS that runs; those of an account are not on this machine, and a model is in neither."""
     s3.put_object(Bucket="bucket", Key="in/a.csv", Body=b"id,age\na,1\nb,2\n")
     assert main(["new", "score", "--from", "s3://bucket/in/"]) == 0
     said = capsys.readouterr().out
-    assert 'run score --endpoint-url URL --conf \'{"input_uri": "s3://bucket/in/"}\' --output scored/' in said
+    assert "run score --input FILE --model MODEL_FILE --output scored/" in said
+    url = "https://s3.eu-central-1.amazonaws.com"
+    assert main(["new", "again", "--from", "s3://bucket/in/", "--endpoint-url", url]) == 0
+    reads = f'--endpoint-url {url} --conf \'{{"input_uri": "s3://bucket/in/"}}\''
+    assert f"run again {reads} --model MODEL_FILE --output scored/" in capsys.readouterr().out
+    assert main(["new", "more", "--from", "nothing.csv"]) == 2
+    assert "new: --from nothing.csv does not exist (looked for /" in capsys.readouterr().err

@@ -12,7 +12,11 @@ import joblib
 import numpy as np
 import pandas
 import pytest
+from sklearn.compose import ColumnTransformer
+from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LinearRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder
 
 from batch_inference.cli.models.model_archive import (
     SCRIPT_ENVIRONMENT,
@@ -64,8 +68,31 @@ def test_a_file_of_joblib_is_packed_with_a_script_that_serves_it(
     assert one == pytest.approx([8.0])
     assert two == pytest.approx([8.0, 1.0])
     assert np.isnan(script.input_fn("1,\n", "text/csv")[0, 1])
-    with pytest.raises(ValueError, match=r"write code/inference\.py for text"):
+    with pytest.raises(ValueError, match=r"found the text 'red' in feature 2; .* pack it again"):
         script.input_fn("1,red\n", "text/csv")
+
+
+@pytest.mark.parametrize("has_names", [True, False])
+def test_features_that_are_text_reach_the_model_as_text(tmp_path: Path, has_names: bool) -> None:
+    """As pandas read them when the model was fitted: empty cells are NaN in text and in numbers."""
+    table = pandas.DataFrame(
+        {"segment": ["a, b", "c", None], "age": [1.0, None, 3.0], "city": ["日本", "x", "x"]}
+    )
+    encode = ColumnTransformer(
+        [("text", OneHotEncoder(handle_unknown="ignore"), [0, 2])], remainder="passthrough"
+    )
+    model = make_pipeline(encode, SimpleImputer(), LinearRegression())
+    model.fit(table if has_names else table.to_numpy(), [1.0, 2.0, 5.0])
+    joblib.dump(model, tmp_path / "my.joblib")
+    data, done = build_model_archive(tmp_path / "my.joblib", container(), {0: "segment", 2: "city"})
+    assert "reads CSV of numbers (text in segment, city)" in done
+    unpack(data, tmp_path / "out")
+    script = load_script(tmp_path / "out")
+    served = script.model_fn(str(tmp_path / "out"))
+    features = script.input_fn('"a, b",1,日本\nc,,x\n,3.0,x\n', "text/csv")
+    assert script.predict_fn(features, served) == pytest.approx([1.0, 2.0, 5.0])
+    only_empty = script.input_fn(",3,\n", "text/csv")
+    assert len(script.predict_fn(only_empty, served)) == 1
 
 
 @pytest.mark.parametrize(
@@ -100,7 +127,12 @@ def test_a_folder_and_an_archive_with_a_script_are_taken_as_they_are(tmp_path: P
         ),
         ("m.json", b"x", container(), "a model of XGBoost write image: xgboost 1.7-1"),
         ("m.joblib", b"x", container("xgboost 1.7-1"), "allowed is a file that ends with .json"),
-        ("m.onnx", b"x", container("pytorch 2.6.0"), "a layout of its own"),
+        (
+            "m.onnx",
+            b"x",
+            container("pytorch 2.6.0"),
+            r"sklearn and xgboost only\. .* folder with .* m\.onnx, and code/inference\.py",
+        ),
         ("m.tar.gz", b"x", container(), "is not a .tar.gz archive"),
     ],
 )
@@ -119,5 +151,3 @@ def test_an_archive_without_a_script_is_refused_with_what_it_has(tmp_path: Path)
         ModelArchiveError, match=r"no code/inference.py, with a function model_fn.*it has model.joblib"
     ):
         build_model_archive(tmp_path / "in", container())
-    with pytest.raises(ModelArchiveError, match="does not exist"):
-        build_model_archive(tmp_path / "nothing", container())

@@ -112,8 +112,6 @@ def list_sample_files(source: Path) -> list[Path]:
 
     Raises SampleError where there is none.
     """
-    if not source.exists():
-        raise SampleError(f"{source} does not exist (looked for {source.resolve()})")
     paths = [source] if source.is_file() else sorted(path for path in source.rglob("*") if path.is_file())
     files = [
         path

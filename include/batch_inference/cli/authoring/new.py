@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import string
 import tempfile
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ from typing import Any
 
 import click
 
-from batch_inference.cli.project import Project, find_project
+from batch_inference.cli.project import Project, find_local_path, find_project
 from batch_inference.common.s3_uri import is_s3_uri, split_s3_uri
 from batch_inference.config.inheritance import DEFAULTS_NAME
 from batch_inference.config.pipeline_files import load_pipeline_by_id
@@ -88,11 +89,15 @@ def command(
         for line in targets["pipeline.yaml.tmpl"].read_text(encoding="utf-8").splitlines()[4:]
         if "# CHANGE" in line
     ]
-    read = "" if source and is_s3_uri(source) else f" --input {source or 'FILE'} --model MODEL_FILE"
-    at = f' --endpoint-url {endpoint_url or "URL"} --conf \'{{"input_uri": "{source}"}}\'' if not read else ""
+    reads_s3 = source is not None and is_s3_uri(source)
+    if reads_s3 and endpoint_url is not None:
+        conf = json.dumps({"input_uri": source})
+        reads = f"--endpoint-url {endpoint_url} --conf {shlex.quote(conf)}"
+    else:
+        reads = f"--input {'FILE' if source is None or reads_s3 else shlex.quote(source)}"
     click.echo(
         f"Lines marked CHANGE need your own value on AWS: {', '.join(changes)}. Next, on this machine:\n"
-        f"  batch-inference run {values['id']}{read or at} --output scored/"
+        f"  batch-inference run {values['id']} {reads} --model MODEL_FILE --output scored/"
     )
 
 
@@ -137,8 +142,9 @@ def _describe_source(
     )
 
     with tempfile.TemporaryDirectory() as scratch:
-        folder = Path(source).expanduser()
-        if is_s3_uri(source):
+        if not is_s3_uri(source):
+            folder = find_local_path(source, "--from")
+        else:
             from batch_inference.cli.aws.upload import create_client
 
             folder = Path(scratch)

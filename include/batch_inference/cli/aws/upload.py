@@ -11,7 +11,7 @@ import click
 
 from batch_inference.cli.laptop.environment import CREDENTIALS
 from batch_inference.cli.laptop.sample import upload_files
-from batch_inference.cli.project import find_project
+from batch_inference.cli.project import convert_path, find_project
 from batch_inference.common.formatting import format_count
 from batch_inference.common.s3_uri import ensure_trailing_slash, is_s3_uri, split_s3_uri
 from batch_inference.config.placeholders import fill_placeholders
@@ -43,7 +43,7 @@ def parse_date(text: str | None) -> datetime:
 
 
 @click.command()
-@click.argument("source", type=click.Path(exists=True, path_type=Path))
+@click.argument("source", callback=convert_path)
 @click.argument("target", required=False)
 @click.option(
     "--pipeline", "pipeline_id", metavar="ID", help="its input.uri is the target; default: the only one"

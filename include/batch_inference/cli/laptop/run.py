@@ -40,9 +40,15 @@ from batch_inference.cli.laptop.sample import (
     upload_files,
     upload_sample,
 )
-from batch_inference.cli.models.model import check_modules, compare_features, find_container, upload_model
+from batch_inference.cli.models.model import (
+    check_modules,
+    compare_features,
+    find_container,
+    find_text_features,
+    upload_model,
+)
 from batch_inference.cli.models.model_archive import build_model_archive
-from batch_inference.cli.project import Project, find_project
+from batch_inference.cli.project import Project, convert_path, find_local_path, find_project
 from batch_inference.common.errors import BatchInferenceError
 from batch_inference.common.names import RunPaths
 from batch_inference.common.object_names import is_control_name
@@ -83,7 +89,7 @@ def parse_conf(pipeline: Pipeline, text: str) -> dict[str, Any]:
 
 
 def parse_input_path(text: str) -> Path | None:
-    """The file or folder that `--input` names; None without it."""
+    """The file or folder with files that `--input` names; None without it."""
     if not text:
         return None
     if is_s3_uri(text):
@@ -91,9 +97,7 @@ def parse_input_path(text: str) -> Path | None:
             f"found --input {text}; allowed is a file or folder of this machine. Records in an embedded AWS are read "
             'with --endpoint-url URL --conf \'{"input_uri": "s3://…"}\''
         )
-    path = Path(text).expanduser()
-    if not path.exists():
-        raise click.UsageError(f"--input {text} does not exist (looked for {path.resolve()})")
+    path = find_local_path(text, "--input")
     if path.is_dir() and not any(each.is_file() for each in path.rglob("*")):
         raise click.UsageError(f"--input {text} is a folder without files")
     return path
@@ -268,9 +272,11 @@ def score_input(
     if model is not None:
         container = find_container(pipeline)
         check_modules(container, local_aws_python)
-        build_model_archive(model, container)  # what is missing is said before anything starts
+        # What is missing is said before anything starts.
+        build_model_archive(model, container, find_text_features(pipeline))
         if note := compare_features(pipeline, model, container, local_aws_python):
             print(f"  {note}")
+    print("  starting the embedded AWS and Airflow (up to half a minute)", flush=True)
     state = project.state_folder / "run"
     with keep_files_private(project.state_folder) as outer_umask, hold_run_lock(state):
         started_at = time.monotonic()
@@ -284,7 +290,7 @@ def score_input(
             bucket = split_s3_uri(pipeline.work)[0]
             if model is not None:
                 client.create_bucket(Bucket=split_s3_uri(str(container.model_data))[0])
-                print(f"  {upload_model(client, model, container)}")
+                print(f"  {upload_model(client, model, container, pipeline)}")
             if source is not None:
                 delete_objects(client, bucket, USER_INPUT_PREFIX)
                 conf = {"input_uri": f"s3://{bucket}/{get_input_prefix(source)}", **conf}
@@ -331,7 +337,7 @@ def get_input_prefix(source: Path) -> str:
 @click.option(
     "--model",
     metavar="PATH",
-    type=click.Path(path_type=Path),
+    callback=convert_path,
     help="model.tar.gz, a folder with its content, or a file of joblib or XGBoost; default: the model in S3",
 )
 @click.option("--conf", metavar="JSON", default="", help="params of the run, as in the trigger form")
@@ -370,7 +376,6 @@ def command(
     if endpoint_url is None and pipeline.name != SAMPLE_PIPELINE:
         check_own_files(pipeline, source, model)
     print(f"Scoring {source or 'the records in S3'} with the pipeline {pipeline.name}", flush=True)
-    print("  starting the embedded AWS and Airflow (up to half a minute)", flush=True)
     return score_input(
         project,
         pipeline,

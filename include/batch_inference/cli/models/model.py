@@ -13,12 +13,13 @@ import click
 
 from batch_inference.cli.aws.upload import create_client
 from batch_inference.cli.models.model_archive import MODULES, PICKLES, build_model_archive, get_image_kind
-from batch_inference.cli.project import find_project
+from batch_inference.cli.project import convert_path, find_project
 from batch_inference.common.formatting import format_bytes
 from batch_inference.common.s3_uri import split_s3_uri
 from batch_inference.config.images import build_image_uri
 from batch_inference.config.pipeline import Pipeline
 from batch_inference.config.sections.stages import ContainerDefinition
+from batch_inference.jobs.common.cell_types import is_number_type
 
 #: Prints the names, or null, and the number of the features that the model of a file was fitted on.
 READ_FEATURES = """
@@ -106,9 +107,21 @@ def compare_features(
     raise click.ClickException(f"{found}; under features: in the pipeline file write {write}")
 
 
-def upload_model(client: Any, source: Path, container: ContainerDefinition) -> str:
+def find_text_features(pipeline: Pipeline) -> dict[int, str]:
+    """Position and name of each feature whose cells are no numbers; those that a function returns are not known."""
+    if pipeline.function is not None:
+        return {}
+    types = pipeline.column_types
+    return {
+        at: name
+        for at, name in enumerate(pipeline.feature_columns)
+        if types[name] != "boolean" and not is_number_type(types[name])
+    }
+
+
+def upload_model(client: Any, source: Path, container: ContainerDefinition, pipeline: Pipeline) -> str:
     """Pack the model and upload it to where the container reads it; a sentence on what was done."""
-    archive, done = build_model_archive(source, container)
+    archive, done = build_model_archive(source, container, find_text_features(pipeline))
     bucket, key = split_s3_uri(str(container.model_data))
     client.put_object(Bucket=bucket, Key=key, Body=archive)
     return f"{done}; uploaded {format_bytes(len(archive))} to {container.model_data}"
@@ -152,7 +165,7 @@ def list_versions(client: Any, group: str) -> list[str]:
 
 @click.command()
 @click.argument("pipeline_id", metavar="PIPELINE")
-@click.argument("source", metavar="[MODEL]", required=False, type=click.Path(path_type=Path))
+@click.argument("source", metavar="[MODEL]", required=False, callback=convert_path)
 @click.option(
     "--container", "number", type=int, help="which container reads it, from 1; default: the only one"
 )
@@ -201,9 +214,9 @@ def command(
     container = _choose_container(pipeline, number, image, group)
     if endpoint_url is not None:
         s3.create_bucket(Bucket=split_s3_uri(str(container.model_data))[0])
-    if source.exists() and (note := compare_features(pipeline, source, container, sys.executable)):
+    if note := compare_features(pipeline, source, container, sys.executable):
         click.echo(note)
-    click.echo(upload_model(s3, source, container))
+    click.echo(upload_model(s3, source, container, pipeline))
     if group is not None:
         status = "Approved" if approve else "PendingManualApproval"
         arn = register_model(sagemaker, group, container, sagemaker.meta.region_name, status)

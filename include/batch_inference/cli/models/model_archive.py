@@ -6,7 +6,7 @@ import gzip
 import io
 import string
 import tarfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from batch_inference.common.errors import BatchInferenceError
@@ -39,16 +39,17 @@ def get_image_kind(image: str) -> str | None:
     return next((kind for part, kind in KINDS.items() if part in image), None)
 
 
-def build_model_archive(source: Path, container: ContainerDefinition) -> tuple[bytes, str]:
+def build_model_archive(
+    source: Path, container: ContainerDefinition, texts: Mapping[int, str] | None = None
+) -> tuple[bytes, str]:
     """The bytes of model.tar.gz for a container, and a sentence on what was done.
 
-    `source` is an archive, a folder with the archive's content, or one model file.
+    `source` is an archive, a folder with the archive's content, or one model file. `texts` are the features that the
+    default script leaves as text: positions and names.
 
     Raises:
         ModelArchiveError: the image would not find what it needs.
     """
-    if not source.exists():
-        raise ModelArchiveError(f"{source} does not exist (looked for {source.resolve()})")
     kind = get_image_kind(container.image)
     if source.is_dir():
         files = {path.relative_to(source).as_posix(): path.read_bytes() for path in _list_files(source)}
@@ -63,10 +64,12 @@ def build_model_archive(source: Path, container: ContainerDefinition) -> tuple[b
             raise ModelArchiveError(f"{source} is not a .tar.gz archive: {error}") from None
         _check_content(names, source, kind, container)
         return data, f"took {source} as it is"
-    return _pack_file(source, kind, container)
+    return _pack_file(source, kind, container, texts or {})
 
 
-def _pack_file(source: Path, kind: str | None, container: ContainerDefinition) -> tuple[bytes, str]:
+def _pack_file(
+    source: Path, kind: str | None, container: ContainerDefinition, texts: Mapping[int, str]
+) -> tuple[bytes, str]:
     suffix, content = source.suffix.lower(), source.read_bytes()
     if kind == "xgboost" and (
         suffix in BOOSTERS or suffix in (".pkl", ".pickle") or source.name == "xgboost-model"
@@ -79,10 +82,11 @@ def _pack_file(source: Path, kind: str | None, container: ContainerDefinition) -
         _check_environment(source, container)
         name = "model.joblib"
         template = string.Template(SCRIPT_TEMPLATE.read_text(encoding="utf-8"))
-        code = template.substitute(file=name).encode()
+        code = template.substitute(file=name, texts=sorted(texts)).encode()
+        text_clause = f" (text in {', '.join(texts.values())})" if texts else ""
         done = (
             f"packed {source} with a default {SCRIPT_PATH}, which the image needs: it loads the model with joblib, "
-            "reads CSV of numbers and calls predict"
+            f"reads CSV of numbers{text_clause} and calls predict"
         )
         return _pack({name: content, SCRIPT_PATH: code}), done
     if kind in ("sklearn", "xgboost"):
@@ -94,8 +98,9 @@ def _pack_file(source: Path, kind: str | None, container: ContainerDefinition) -
             + (f"; for a model of XGBoost write image: {other} in the pipeline file" if other else "")
         )
     raise ModelArchiveError(
-        f"found the model file {source} for the image {container.image}, which has a layout of its own; allowed is a "
-        "folder or a .tar.gz with the content of /opt/ml/model"
+        f"found the model file {source} for the image {container.image}; a single file is packed for the images "
+        "sklearn and xgboost only. Allowed is the model.tar.gz that a training job of this image wrote, or a folder "
+        f"with what the image reads in /opt/ml/model: {source.name}, and {SCRIPT_PATH} where the image runs a script"
     )
 
 
