@@ -145,6 +145,8 @@ PLAN_VALUES: dict[str, Any] = {
     "transform.max_concurrent_transforms": 4,
     "transform.max_payload_mb": 5,
     "transform.batch_strategy": "MultiRecord",
+    "transform.timeout_seconds": 600,
+    "transform.retries": 3,
     "join.job": {},
     "model.package": "arn:aws:sagemaker:eu-west-1:123456789012:model-package/churn/7",
 }  # fmt: skip

@@ -38,6 +38,8 @@ from batch_inference.config.sections.record_rules import (
 )
 from batch_inference.config.sections.security import SecuritySection, check_volume_key
 from batch_inference.config.sections.stages import (
+    DEFAULT_RETRIES,
+    DEFAULT_TIMEOUT_SECONDS,
     INFERENCE_PIPELINE_MAX_PAYLOAD_MB,
     MAX_PAYLOAD_MB_IN_FLIGHT,
     ROLE_PATTERN,
@@ -231,6 +233,7 @@ class Pipeline(FrozenModel):
         )
         self._check_filter()
         self._check_payload()
+        self._check_time_limit()
         self._check_addresses()
         if self.region is not None:
             for field, image in self.images.items():
@@ -310,6 +313,29 @@ class Pipeline(FrozenModel):
                 f"found max_payload_mb {payload} times max_concurrent_transforms {concurrency} = "
                 f"{payload * concurrency}; allowed is at most {MAX_PAYLOAD_MB_IN_FLIGHT}; "
                 f"lower max_concurrent_transforms to {MAX_PAYLOAD_MB_IN_FLIGHT // payload}",
+            )
+
+    def _check_time_limit(self) -> None:
+        """A job that stops before a request has had all of its tries fails for the wrong reason.
+
+        Where only SageMaker's defaults do not fit, the plan raises the limit.
+        """
+        transform = self.transform
+        if (transform.timeout_seconds, transform.retries) == (None, None):
+            return
+        if transform.max_runtime_minutes * 60 < transform.request_seconds:
+            defaults = {"timeout_seconds": DEFAULT_TIMEOUT_SECONDS, "retries": DEFAULT_RETRIES}
+            values = " and ".join(
+                f"{name} {default} (SageMaker's default)" if value is None else f"{name} {value}"
+                for name, default in defaults.items()
+                for value in [getattr(transform, name)]
+            )
+            minutes = -(-transform.request_seconds // 60)
+            raise FieldError(
+                "transform.max_runtime_minutes",
+                f"found {transform.max_runtime_minutes} with {values}; allowed is at least {minutes}, because one "
+                f"request can take that long, all tries together; write max_runtime_minutes: {minutes}, or lower "
+                "timeout_seconds or retries",
             )
 
     def _check_addresses(self) -> None:

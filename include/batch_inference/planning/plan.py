@@ -56,6 +56,8 @@ class TransformPlan(FrozenModel):
     max_concurrent_transforms: int
     max_payload_mb: int
     batch_strategy: Literal["MultiRecord", "SingleRecord"]
+    timeout_seconds: int
+    retries: int
     max_runtime_seconds: int
     shards: int
 

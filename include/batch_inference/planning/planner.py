@@ -44,6 +44,7 @@ from batch_inference.planning.transform_settings import (
     choose_batch_strategy,
     choose_max_concurrent_transforms,
     choose_max_payload_mb,
+    choose_time_limits,
 )
 from batch_inference.pricing.price_source import describe_foreign_prices
 
@@ -349,7 +350,7 @@ class _RunPlanner:
             max_concurrent_transforms=choose_max_concurrent_transforms(*where, instance_types[0], payload),
             max_payload_mb=payload,
             batch_strategy=choose_batch_strategy(*where),
-            max_runtime_seconds=self.pipeline.transform.max_runtime_minutes * SECONDS_PER_MINUTE,
+            **choose_time_limits(self.pipeline, self.log),
             shards=shard_count,
         )
 

@@ -1,13 +1,18 @@
-"""Chooses payload, concurrency and batch strategy of the requests to the model, and records who chose them and why."""
+"""Chooses payload, concurrency, batch strategy and time limits of the requests to the model, and records why."""
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, TypedDict
 
-from batch_inference.common.formatting import format_count
+from batch_inference.common.formatting import format_count, format_duration
 from batch_inference.config.pipeline import Pipeline
 from batch_inference.config.run_params import RunParams
-from batch_inference.config.sections.stages import MAX_PAYLOAD_MB_IN_FLIGHT, get_default_max_payload_mb
+from batch_inference.config.sections.stages import (
+    DEFAULT_RETRIES,
+    DEFAULT_TIMEOUT_SECONDS,
+    MAX_PAYLOAD_MB_IN_FLIGHT,
+    get_default_max_payload_mb,
+)
 from batch_inference.planning.clusters import sizing
 from batch_inference.planning.plan_log import PlanLog
 
@@ -70,3 +75,44 @@ def choose_batch_strategy(
         "transform.batch_strategy", chooser, f"A request holds {records_clause} ({chosen}), because {why}."
     )
     return chosen
+
+
+class TimeLimits(TypedDict):
+    """Of one try of a request, of its further tries, and of the whole transform."""
+
+    timeout_seconds: int
+    retries: int
+    max_runtime_seconds: int
+
+
+def choose_time_limits(pipeline: Pipeline, plan_log: PlanLog) -> TimeLimits:
+    """ModelClientConfig of the transform job, and its limit, which lets one request have all of its tries."""
+    transform, default_clause = pipeline.transform, "that is SageMaker's default"
+    timeout, chooser, why = _choose(None, transform.timeout_seconds, DEFAULT_TIMEOUT_SECONDS, default_clause)
+    plan_log.record(
+        "transform.timeout_seconds",
+        chooser,
+        f"SageMaker waits {timeout} s for the answer to a request, because {why}.",
+    )
+    retries, chooser, why = _choose(None, transform.retries, DEFAULT_RETRIES, default_clause)
+    again = f"is sent up to {format_count(retries, 'more time')}" if retries else "is not sent again"
+    plan_log.record(
+        "transform.retries",
+        chooser,
+        f"A request without an answer, or with a server error, {again}, because {why}.",
+    )
+    if transform.environment:
+        names = ", ".join(transform.environment)
+        plan_log.add(
+            f"The model's containers get {names} from transform.environment, over variables of their own."
+        )
+    configured, needed = transform.max_runtime_minutes * 60, transform.request_seconds
+    if configured < needed:
+        plan_log.record(
+            "transform.max_runtime_seconds",
+            "plan",
+            f"Transform is stopped after {format_duration(needed)}, not after the {format_duration(configured)} of "
+            f"transform.max_runtime_minutes, because one request can take that long: {retries + 1} × {timeout} s by "
+            "SageMaker's defaults. To keep the limit, write transform.timeout_seconds or transform.retries.",
+        )
+    return {"timeout_seconds": timeout, "retries": retries, "max_runtime_seconds": max(configured, needed)}

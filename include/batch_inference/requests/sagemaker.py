@@ -239,6 +239,11 @@ class _RequestBuilder:
             "BatchStrategy": self.plan_value("transform.batch_strategy"),
             "MaxConcurrentTransforms": self.plan_value("transform.max_concurrent_transforms"),
             "MaxPayloadInMB": self.plan_value("transform.max_payload_mb"),
+            "ModelClientConfig": {
+                "InvocationsTimeoutInSeconds": self.plan_value("transform.timeout_seconds"),
+                "InvocationsMaxRetries": self.plan_value("transform.retries"),
+            },
+            **({"Environment": dict(transform.environment)} if transform.environment else {}),
             "TransformInput": {
                 "DataSource": {"S3DataSource": source},
                 "ContentType": self.pipeline.content_type,

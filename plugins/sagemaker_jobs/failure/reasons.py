@@ -70,6 +70,14 @@ REASONS: tuple[Reason, ...] = (
         applies_to_logs=True,
     ),
     Reason(
+        "timeout",
+        r"did not respond to /invocations request within",
+        "The model took longer for a request than SageMaker waits. Raise InvocationsTimeoutInSeconds (at most 3,600), "
+        "send less in a request (MaxPayloadInMB, or BatchStrategy SingleRecord), or fewer at a time "
+        "(MaxConcurrentTransforms).",
+        applies_to_logs=True,
+    ),
+    Reason(
         "parse",
         r"Failed to parse output|could not convert string|Error tokenizing data|JSONDecodeError|"
         r"Invalid JsonPath",

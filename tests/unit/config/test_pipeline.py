@@ -82,7 +82,8 @@ def test_each_host_gets_all_input_only_where_hosts_cannot_exchange_keys() -> Non
             {"transform.maxinstances": 3},
             ("transform.maxinstances: found an unknown key; allowed are 'instance_type', "
              "'instance_types', 'max_instances', "
-            "'max_runtime_minutes', 'batch_strategy', 'max_payload_mb', 'max_concurrent_transforms', 'accept', "
+            "'max_runtime_minutes', 'batch_strategy', 'max_payload_mb', 'max_concurrent_transforms', "
+            "'timeout_seconds', 'retries', 'environment', 'accept', "
             "'assemble_with', 'on_bad_records', 'input_filter' and 'max_jobs'; did you mean 'max_instances'?"),
         ),
         (

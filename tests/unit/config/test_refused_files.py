@@ -274,3 +274,47 @@ def test_a_variable_that_no_container_can_have_is_refused(tmp_path: Path, name: 
 def test_the_params_of_a_run_have_the_same_bounds(params: dict[str, Any], problem: str) -> None:
     with pytest.raises(ParamsError, match=re.escape(problem)):
         read_params(params)
+
+
+@pytest.mark.parametrize(
+    ("transform", "problem"),
+    [
+        (
+            {"timeout_seconds": 3601},
+            "transform.timeout_seconds: found 3601; allowed is a number of at most 3600",
+        ),
+        ({"timeout_seconds": 0}, "transform.timeout_seconds: found 0; allowed is a number of at least 1"),
+        ({"retries": 4}, "transform.retries: found 4; allowed is a number of at most 3"),
+        ({"environment": {"1A": "x"}}, "transform.environment.1A: found '1A'; allowed is what matches"),
+        ({"environment": {"A": "x" * 10_241}}, "transform.environment.A: found"),
+        (
+            {"environment": {f"A{number}": "x" for number in range(17)}},
+            "…; allowed is at most 16 items",
+        ),
+        (
+            {"environment": {"SAGEMAKER_BATCH": "false"}},
+            (
+                "transform.environment: found 'SAGEMAKER_BATCH', which SageMaker sets itself; write batch_strategy, "
+                "max_payload_mb and max_concurrent_transforms instead"
+            ),
+        ),
+    ],
+)
+def test_what_sagemaker_does_not_take_for_a_request_to_the_model_is_refused(
+    tmp_path: Path, transform: dict[str, Any], problem: str
+) -> None:
+    assert problem in changed(tmp_path, {f"transform.{key}": value for key, value in transform.items()})
+
+
+def test_a_time_limit_in_which_a_request_cannot_have_all_of_its_tries_is_refused(tmp_path: Path) -> None:
+    """Stated together; one that only SageMaker's defaults exceed is raised by the plan."""
+    changes = {"transform.max_runtime_minutes": 59, "transform.timeout_seconds": 900}
+    assert changed(tmp_path, changes).endswith(
+        "transform.max_runtime_minutes: found 59 with timeout_seconds 900 and retries 3 (SageMaker's default); allowed "
+        "is at least 60, because one request can take that long, all tries together; write max_runtime_minutes: 60, or "
+        "lower timeout_seconds or retries"
+    )
+    for fitting in ({"transform.max_runtime_minutes": 60}, {"transform.retries": 2}):
+        pipeline({**changes, **fitting})
+    pipeline({"transform.max_runtime_minutes": 1})
+    pipeline({"transform.timeout_seconds": 3600, "transform.retries": 3})

@@ -93,6 +93,55 @@ def test_a_pipelines_concurrency_gives_way_to_a_typed_payload() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("stated", "expected", "sentences"),
+    [
+        (
+            {},
+            (600, 3, 14_400),
+            [
+                "SageMaker waits 600 s for the answer to a request, because that is SageMaker's default.",
+                (
+                    "A request without an answer, or with a server error, is sent up to 3 more times, because that is "
+                    "SageMaker's default."
+                ),
+            ],
+        ),
+        (
+            {"timeout_seconds": 3600, "retries": 0, "environment": {"BEAMS": "4", "DEVICE": "cpu"}},
+            (3600, 0, 14_400),
+            [
+                "SageMaker waits 3600 s for the answer to a request, because the pipeline says so.",
+                "A request without an answer, or with a server error, is not sent again, because the pipeline says so.",
+                "The model's containers get BEAMS, DEVICE from transform.environment, over variables of their own.",
+            ],
+        ),
+        (
+            {"max_runtime_minutes": 30},
+            (600, 3, 2400),
+            [
+                (
+                    "Transform is stopped after 40 min 00 s, not after the 30 min 00 s of "
+                    "transform.max_runtime_minutes, because one request can take that long: 4 × 600 s by SageMaker's "
+                    "defaults. To keep the limit, write transform.timeout_seconds or transform.retries."
+                ),
+            ],
+        ),
+        ({"max_runtime_minutes": 30, "timeout_seconds": 450}, (450, 3, 1800), []),
+    ],
+)
+def test_the_tries_of_a_request_are_limited_as_the_file_or_sagemaker_says(
+    stated: dict[str, Any], expected: tuple[int, int, int], sentences: list[str]
+) -> None:
+    """Each value is explained, and the job's own limit is never below what one request may take."""
+    made = plan([MB], of=pipeline({f"transform.{key}": value for key, value in stated.items()}))
+    transform = made.transform
+    assert (transform.timeout_seconds, transform.retries, transform.max_runtime_seconds) == expected
+    assert [text for text in sentences if text not in made.sentences] == [], made.sentences
+    raised = [each for each in made.log if each.field == "transform.max_runtime_seconds"]
+    assert len(raised) == (expected[2] == 2400)
+
+
 def test_an_empty_input_is_a_plan_without_work_or_an_error_that_names_it() -> None:
     for sizes in ([], [0, 0]):
         made = plan(sizes)

@@ -58,6 +58,11 @@ CHANGES = st.fixed_dictionaries(
         "transform.max_payload_mb": some(st.integers(1, 100)),
         "transform.max_concurrent_transforms": some(st.integers(1, 100)),
         "transform.max_runtime_minutes": some(st.sampled_from([1, 10_080])),
+        "transform.timeout_seconds": some(st.sampled_from([0, 1, 3600, 3601])),
+        "transform.retries": some(st.integers(-1, 4)),
+        "transform.environment": some(
+            st.dictionaries(st.sampled_from(["A", "_b2", "1a", "a-b", "x" * 1025]), st.text(max_size=12), max_size=3)
+        ),
         "transform.instance_type": some(st.sampled_from(TYPES)),
         "preprocess.instance_type": some(st.sampled_from(TYPES)),
         "preprocess.volume_size_gb": some(st.sampled_from([1, 16_384])),

@@ -155,6 +155,18 @@ def test_the_transform_job_reads_features_line_by_line_and_writes_below_its_own_
     assert request["ModelName"] == "churn-model-1"
 
 
+def test_a_transform_says_how_long_a_request_may_take_and_what_the_containers_find() -> None:
+    plain = requests(pipeline())["transform"]
+    assert plain["ModelClientConfig"] == {"InvocationsTimeoutInSeconds": 600, "InvocationsMaxRetries": 3}
+    assert "Environment" not in plain
+    stated = requests(pipeline({"transform.environment": {"BEAMS": "4"}}), timeout_seconds=3600, retries=0)
+    assert stated["transform"]["ModelClientConfig"] == {
+        "InvocationsTimeoutInSeconds": 3600,
+        "InvocationsMaxRetries": 0,
+    }
+    assert stated["transform"]["Environment"] == {"BEAMS": "4"}
+
+
 def test_a_model_is_made_from_containers_in_their_order_and_an_existing_one_is_used_as_it_is() -> None:
     made = requests(example())
     assert [each["Image"].rsplit("/", 1)[1] for each in made["model"]["Containers"]] == [

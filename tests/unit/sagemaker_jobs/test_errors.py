@@ -98,6 +98,8 @@ def test_a_telling_log_line_sharpens_the_advice():
     """ "See job logs" is what AWS says of most failures; the log has the rest."""
     vague = classify_failure_reason("ClientError: See job logs for more information")
     assert "MaxPayloadInMB" in choose_advice(vague, ["413 Request Entity Too Large"])
+    late = "b/in/x.csv: Model server did not respond to /invocations request within 600 seconds"
+    assert "Raise InvocationsTimeoutInSeconds" in choose_advice(vague, [late])
     assert choose_advice(vague, ["all is well"]) == vague.advice
     ping = classify_failure_reason("AlgorithmError: Model container failed to respond to ping.")
     assert choose_advice(ping, ["413 Request Entity Too Large"]) == ping.advice

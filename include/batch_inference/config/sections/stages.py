@@ -38,6 +38,13 @@ ROLE_PATTERN = r"^arn:aws[a-z-]*:iam::\d{12}:role/?[a-zA-Z_0-9+=,.@\-_/]+$"
 INFERENCE_PIPELINE_MAX_PAYLOAD_MB = 5
 DEFAULT_MAX_PAYLOAD_MB = 6
 MAX_PAYLOAD_MB_IN_FLIGHT = 100
+# ModelClientConfig, as SageMaker fills it in.
+DEFAULT_TIMEOUT_SECONDS = 600
+DEFAULT_RETRIES = 3
+#: Variables that SageMaker sets in the containers of a transform.
+SERVICE_VARIABLES = frozenset({
+    "SAGEMAKER_BATCH", "SAGEMAKER_BATCH_STRATEGY", "SAGEMAKER_MAX_CONCURRENT_TRANSFORMS", "SAGEMAKER_MAX_PAYLOAD_IN_MB",
+})  # fmt: skip
 MAX_INSTANCES = 100
 
 
@@ -82,6 +89,8 @@ InstanceType: TypeAlias = Annotated[str, Field(pattern=INSTANCE_TYPE_PATTERN, ex
 #: As CreateModel takes them.
 EnvironmentKey: TypeAlias = Annotated[str, Field(pattern=r"^[a-zA-Z_][a-zA-Z0-9_]*$", max_length=1024)]
 EnvironmentValue: TypeAlias = Annotated[str, Field(max_length=1024)]
+#: As CreateTransformJob takes it.
+JobEnvironmentValue: TypeAlias = Annotated[str, Field(max_length=10240)]
 
 
 class Column(FrozenModel):
@@ -308,6 +317,26 @@ class TransformSection(StageLimits):
     max_concurrent_transforms: StrictInt | None = Field(
         default=None, ge=1, le=100, description="Requests in flight on each instance. Default: one per vCPU."
     )
+    timeout_seconds: StrictInt | None = Field(
+        default=None,
+        ge=1,
+        le=3600,
+        description="InvocationsTimeoutInSeconds: how long SageMaker waits for the answer to a request. Default: "
+        "SageMaker's 600.",
+    )
+    retries: StrictInt | None = Field(
+        default=None,
+        ge=0,
+        le=3,
+        description="InvocationsMaxRetries: how often a request is sent again that got no answer in time, or a server "
+        "error. Default: SageMaker's 3.",
+    )
+    environment: dict[EnvironmentKey, JobEnvironmentValue] = Field(
+        default_factory=dict,
+        max_length=16,
+        description="Environment variables of the job, in every container of the model and over the model's own. They "
+        "are in DescribeTransformJob and in the run's files, so no secrets.",
+    )
     accept: str = Field(
         default="application/jsonlines",
         max_length=256,
@@ -335,6 +364,22 @@ class TransformSection(StageLimits):
         description="Only without preprocess: maximum number of single-instance jobs, each with its own list of "
         "objects, in place of one job; 1 leaves the assignment of objects to SageMaker.",
     )
+
+    @property
+    def request_seconds(self) -> int:
+        """The longest time that one request can take, all tries together; the rest is SageMaker's default."""
+        retries = DEFAULT_RETRIES if self.retries is None else self.retries
+        return (self.timeout_seconds or DEFAULT_TIMEOUT_SECONDS) * (1 + retries)
+
+    @field_validator("environment")
+    @classmethod
+    def _leaves_variables_to_sagemaker(cls, value: dict[str, str]) -> dict[str, str]:
+        for name in sorted(SERVICE_VARIABLES & value.keys()):
+            raise ValueError(
+                f"found {name!r}, which SageMaker sets itself; write batch_strategy, max_payload_mb and "
+                "max_concurrent_transforms instead"
+            )
+        return value
 
     @field_validator("input_filter")
     @classmethod
