@@ -4,10 +4,8 @@ checks, with what a container has of its own (its host name, its ports, its /opt
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
-import signal
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
@@ -15,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from batch_inference.cli.laptop.airflow_processes import find_free_ports
+from batch_inference.cli.laptop.environment import stop_processes
 from tools.checkout import REPO
 
 #: What the images set themselves, or what every process needs.
@@ -165,14 +164,5 @@ class Containers:
 
     def stop(self, *, seconds: float = 40) -> None:
         """End what runs, the last started first, politely first."""
-        for process in reversed(self.running.values()):
-            with contextlib.suppress(ProcessLookupError):
-                process.send_signal(signal.SIGTERM)
-        deadline = time.monotonic() + seconds
-        for process in reversed(self.running.values()):
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(timeout=max(0.1, deadline - time.monotonic()))
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+        stop_processes([*reversed(self.running.values())], grace_seconds=seconds)
         self.running.clear()

@@ -20,6 +20,7 @@ from batch_inference.cli.laptop.environment import (
     build_airflow_environment,
     create_s3_client,
 )
+from batch_inference.cli.laptop.run import run_dag
 from batch_inference.cli.laptop.sample import create_buckets_and_role, make_sample, upload_sample
 from batch_inference.common.names import (
     MANIFEST_NAME,
@@ -257,25 +258,8 @@ def airflow(environment: Mapping[str, str], *arguments: str) -> None:
 def run(environment: Mapping[str, str], folder: Path, conf: Mapping[str, Any] | None = None) -> str:
     """The final state of one run of the DAG."""
     # More instances make the same calls more often.
-    (folder / "conf.json").write_text(json.dumps({"transform_instance_count": 1, **(conf or {})}))
-    events = folder / "events.jsonl"
-    with events.open("w") as out, (folder / "run.log").open("w") as log:
-        command = [
-            sys.executable,
-            "-m",
-            "batch_inference.cli.laptop.run_dag",
-            "abalone",
-            "--conf",
-            str(folder / "conf.json"),
-            "--events",
-        ]
-        subprocess.run(
-            [*command, str(out.fileno())], cwd=REPO, env=dict(environment), stdout=log, stderr=log,
-            pass_fds=[out.fileno()], check=True,
-        )  # fmt: skip
-    last = json.loads(events.read_text().splitlines()[-1])
-    assert last["event"] == "finished", (folder / "run.log").read_text()[-3000:]
-    return str(last["state"])
+    conf = {"transform_instance_count": 1, **(conf or {})}
+    return str(run_dag("abalone", conf, environment, folder / "run.log").state)
 
 
 def test_every_call_is_one_of_the_two_roles(recorded: dict[str, list[Call]]) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import sys
 
+from batch_inference.cli.laptop.environment import LaptopError
 from tools.matrix.cells import (
     CELLS,
     STATE_DIR,
@@ -50,7 +51,7 @@ def main() -> int:
             if not arguments.no_faults:
                 with result.measure("faults"):
                     outcome += f"; faults: {run_faults(build_environment(cell, wheel), state)}"
-        except CellError as error:
+        except (CellError, LaptopError) as error:
             failed, outcome = True, f"FAILED: {error}"
         times = "".join(
             f"{result.seconds[step]:>11.0f} s" if step in result.seconds else f"{'–':>13}" for step in STEPS

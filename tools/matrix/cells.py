@@ -30,6 +30,7 @@ from batch_inference.cli.laptop.environment import (
     start_migration,
     wait_for_migration,
 )
+from batch_inference.cli.laptop.run import run_dag
 from batch_inference.cli.laptop.sample import create_buckets_and_role, upload_sample
 from batch_inference.common.names import RunPaths
 from batch_inference.common.s3_uri import split_s3_uri
@@ -193,7 +194,8 @@ def run_cell(cell: Cell, wheel: Path, state: Path) -> Result:
     The embedded AWS runs from this environment; the cell has its address only.
 
     Raises:
-        CellError: a step fails, or the run does not end in success.
+        CellError: a step fails, a DAG file has an import error, or the run does not end in success.
+        LaptopError: Airflow or the embedded AWS does not start.
     """
     result = Result(cell.version)
     with result.measure("environment"):
@@ -213,13 +215,15 @@ def run_cell(cell: Cell, wheel: Path, state: Path) -> Result:
             upload_sample(client, pipeline, STATE_DIR / "sample", with_data=True)
             wait_for_migration(migration, environment)
         with result.measure("sample"):
-            script = Path(__file__).with_name("run_dag.py")
-            output = run([python, script, pipeline.name], env=environment, cwd=root)
-            ended = json.loads(output.strip().splitlines()[-1])
-        if ended["state"] != "success":
-            raise CellError(f"the run of the sample ended as {ended['state']}:\n{output[-6000:]}")
-        result.dags = tuple(ended["dags"])
-        result.row_count, result.sha256 = read_rows(client, pipeline, ended["run_id"], state)
+            log = state / "airflow.log"
+            ended = run_dag(pipeline.name, {}, environment, log, str(python))
+        if ended.state != "success" or ended.run_id is None or ended.import_errors:
+            raise CellError(
+                f"the run of the sample ended as {ended.state}: {ended.errors}; import errors: {ended.import_errors}\n"
+                f"{log.read_text(errors='replace')[-6000:]}"
+            )
+        result.dags = tuple(ended.dags)
+        result.row_count, result.sha256 = read_rows(client, pipeline, ended.run_id, state)
     return result
 
 

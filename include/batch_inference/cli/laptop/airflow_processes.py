@@ -9,8 +9,6 @@ import contextlib
 import dataclasses
 import functools
 import json
-import os
-import signal
 import socket
 import subprocess
 import sys
@@ -21,7 +19,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from batch_inference.cli.laptop.environment import LaptopError
+from batch_inference.cli.laptop.environment import LaptopError, stop_processes
 
 #: How long Airflow's processes wait for SQLite's write lock. On a slow disk a write takes longer than sqlite3's default
 #: of five seconds, and a scheduler that does not get the lock ends.
@@ -159,17 +157,7 @@ class AirflowProcesses:
 
     def stop(self) -> None:
         """Stop all components: SIGTERM first, after half a minute SIGKILL."""
-        for process in self.processes.values():
-            if process.poll() is None:
-                process.send_signal(signal.SIGTERM)
-        deadline = time.monotonic() + 30
-        for process in self.processes.values():
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(timeout=max(0.1, deadline - time.monotonic()))
-            # Children of a component that was killed outlive it; they are in its group.
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+        stop_processes(self.processes.values(), grace_seconds=30)
         self.processes.clear()
 
     def get_log_path(self, component: str) -> Path:

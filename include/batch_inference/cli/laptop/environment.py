@@ -16,7 +16,8 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -208,18 +209,23 @@ def run_embedded_aws_process(
         threading.Thread(target=process.stdout.read, daemon=True).start()
         yield process, endpoint[1]
     finally:
-        stop_process(process, grace_seconds=20)
+        stop_processes([process], grace_seconds=20)
 
 
-def stop_process(process: subprocess.Popen[Any], *, grace_seconds: float) -> None:
-    """Send SIGTERM; after `grace_seconds`, SIGKILL to the process group."""
-    if process.poll() is None:
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(timeout=grace_seconds)
-        except subprocess.TimeoutExpired:
+def stop_processes(processes: Collection[subprocess.Popen[Any]], *, grace_seconds: float) -> None:
+    """Send SIGTERM to each; after `grace_seconds`, SIGKILL to what has not ended, and to the groups that they lead."""
+    for process in processes:
+        if process.poll() is None:
+            process.send_signal(signal.SIGTERM)
+    deadline = time.monotonic() + grace_seconds
+    for process in processes:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=max(0.1, deadline - time.monotonic()))
+        # Children of a process that was killed outlive it.
+        with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+        process.kill()
+        process.wait()
 
 
 def start_migration(

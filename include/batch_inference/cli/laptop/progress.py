@@ -16,10 +16,13 @@ PRINT_INTERVAL_SECONDS = 15.0
 class RunFollower:
     """Reads the events of `batch_inference.cli.laptop.run_dag` and prints them.
 
-    Attributes: `state` and `run_id` of the DAG run once it has finished, `errors` by task.
+    Attributes: `dags`, the ids of the DAGs folder, and `import_errors` by its files, once the DAG is loaded; `state`
+    and `run_id` of the DAG run once it has finished, `errors` by task.
     """
 
     def __init__(self) -> None:
+        self.dags: list[str] = []
+        self.import_errors: dict[str, str] = {}
         self.state: str | None = None
         self.run_id: str | None = None
         self.errors: dict[str, str] = {}
@@ -44,6 +47,9 @@ class RunFollower:
 
     def handle_event(self, event: dict[str, Any]) -> None:
         """Print one event."""
+        if event["event"] == "loaded":
+            self.dags, self.import_errors = event["dags"], event["import_errors"]
+            return
         if event["event"] == "finished":
             self.state, self.run_id = event["state"], event["run_id"]
             return

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ from batch_inference.cli.laptop.environment import (
     keep_files_private,
     run_embedded_aws,
     start_migration,
-    stop_process,
+    stop_processes,
     wait_for_migration,
 )
 from batch_inference.cli.laptop.progress import RunFollower
@@ -148,8 +148,20 @@ def hold_run_lock(folder: Path) -> Iterator[None]:
         yield
 
 
-def run_dag(dag_id: str, conf: dict[str, Any], environment: dict[str, str], log: Path) -> RunFollower:
-    """Run the DAG in a process of its own and follow it to its end on the terminal."""
+def run_dag(
+    dag_id: str,
+    conf: Mapping[str, Any],
+    environment: Mapping[str, str],
+    log: Path,
+    python: str = sys.executable,
+) -> RunFollower:
+    """Run the DAG in a process of its own and follow it to its end on the terminal.
+
+    `python` is the interpreter of the environment that Airflow is installed in.
+
+    Raises:
+        LaptopError: the DAG does not load, or Airflow ends before the run does.
+    """
     home = Path(environment["AIRFLOW_HOME"])
     conf_file = home / "conf.json"
     conf_file.write_text(json.dumps(conf))
@@ -157,7 +169,7 @@ def run_dag(dag_id: str, conf: dict[str, Any], environment: dict[str, str], log:
     with log.open("w") as output:
         process = subprocess.Popen(
             [
-                *(sys.executable, "-m", "batch_inference.cli.laptop.run_dag"),
+                *(python, "-m", "batch_inference.cli.laptop.run_dag"),
                 *(dag_id, "--conf", str(conf_file), "--events", str(write)),
             ],
             cwd=home, env=environment, stdout=output, stderr=output, pass_fds=(write,),
@@ -171,7 +183,7 @@ def run_dag(dag_id: str, conf: dict[str, Any], environment: dict[str, str], log:
             raise LaptopError(f"Airflow could not run the DAG:\n{tail}")
         return follower
     finally:
-        stop_process(process, grace_seconds=30)
+        stop_processes([process], grace_seconds=30)
 
 
 def download_published(client: Any, uri: str, folder: Path) -> None:

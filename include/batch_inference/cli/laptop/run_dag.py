@@ -52,13 +52,14 @@ class TaskEventListener:
         self.write_task_event("failed", task_instance, error=str(error))
 
 
-def load_dag(dag_id: str) -> DAG:
+def load_dag(dag_id: str, progress: TaskEventListener) -> DAG:
     """The DAG of this id, from its file in `dags/`; exits with the import error when it does not load."""
     folder = os.environ["AIRFLOW__CORE__DAGS_FOLDER"]
     bag = load_dag_bag(folder, bundle_path=Path(folder))
     dag = bag.dags.get(dag_id)
     if dag is None:
         sys.exit(f"no DAG {dag_id!r}; import errors: {bag.import_errors}; DAGs: {sorted(bag.dags)}")
+    progress.write_event("loaded", dags=sorted(bag.dags), import_errors=bag.import_errors)
     return dag
 
 
@@ -88,7 +89,8 @@ def main() -> None:
     arguments = parser.parse_args()
     progress = TaskEventListener(arguments.events)
     get_listener_manager().add_listener(progress)  # type: ignore[no-untyped-call]  # Airflow's
-    run = make_fail_at_once(load_dag(arguments.dag_id)).test(run_conf=json.loads(arguments.conf.read_text()))
+    dag = make_fail_at_once(load_dag(arguments.dag_id, progress))
+    run = dag.test(run_conf=json.loads(arguments.conf.read_text()))
     progress.write_event("finished", state=str(run.state), run_id=run.run_id)
 
 
