@@ -36,8 +36,8 @@ class SharedCpu:
         Raises ResponseTimeoutError when that is later than `timeout_seconds` from now, the stop flag's cause when the
         job ends meanwhile, and what `invoke` raises.
         """
-        began = time.monotonic()
         start = self._change_in_flight(1)
+        began = time.monotonic()
         try:
             response = invoke()
             try:
