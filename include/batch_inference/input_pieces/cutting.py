@@ -51,6 +51,7 @@ def write_pieces(
             objects,
             piece_bytes=layout.piece_bytes,
             merge_below_bytes=layout.merge_below_bytes,
+            merged_objects=layout.merged_objects,
             is_splittable=pipeline.input.compression == "none",
         )
     )

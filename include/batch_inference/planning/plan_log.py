@@ -38,12 +38,13 @@ class PlanLog:
         """Record the instances of a stage. `reason` explains their number where the trigger form does not set it."""
         workload, instance_type = stage.workload, stage.option.instance_type
         chooser, why_count = "plan", reason
-        maximum = f"there {conjugate_be(workload.max_parallelism)} only {format_count(workload.max_parallelism, unit)}"
+        limit = workload.work.max_parallelism
+        maximum = f"there {conjugate_be(limit)} only {format_count(limit, unit)}"
         if workload.requested_instance_count is not None:
             chooser, why_count = "trigger form", f"the trigger form said {workload.requested_instance_count}"
             if stage.instance_count < workload.requested_instance_count:
                 why_count += f", lowered because {maximum}"
-        elif stage.instance_count == workload.max_parallelism < workload.max_instances:
+        elif stage.instance_count == workload.work.max_parallelism < workload.max_instances:
             why_count += f", and {maximum}"
         type_clause = f"; the trigger form said {instance_type}" if is_type_requested else ""
         cluster = f"{stage.instance_count} × {instance_type}"

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -26,9 +27,10 @@ from batch_inference.planning.clusters.cluster_choice import (
     format_clock_time,
 )
 from batch_inference.planning.clusters.cluster_model import ClusterPlan, SizedStage, StageWorkload
-from batch_inference.planning.clusters.estimate import estimate_run
+from batch_inference.planning.clusters.estimate import estimate_run, format_nights
 from batch_inference.planning.clusters.instance_quotas import list_instance_types
 from batch_inference.planning.clusters.join_sizing import build_join_workload, plan_join_job
+from batch_inference.planning.clusters.work_division import EqualShards, SizeProfile, WholeObjects
 from batch_inference.planning.inputs.input_layout import LayoutDecision, choose_layout
 from batch_inference.planning.inputs.input_listing import InputPlan, S3Object, summarize_input
 from batch_inference.planning.inputs.input_selection import InputSelection
@@ -45,6 +47,7 @@ from batch_inference.planning.transform_settings import (
     choose_max_concurrent_transforms,
     choose_max_payload_mb,
     choose_time_limits,
+    get_max_payload_mb,
 )
 from batch_inference.pricing.price_source import describe_foreign_prices
 
@@ -86,7 +89,7 @@ def make_plan(
     """
     check_param_limits(pipeline, params)
     sizes = array("q")
-    input_plan, naive = summarize_input(
+    input_plan, naive, profile = summarize_input(
         run.input_uri,
         _tee_sizes(sizes, objects) if pipeline.preprocess is None else objects,
         pipeline.input.compression,
@@ -99,7 +102,9 @@ def make_plan(
     )
     paths = RunPaths.from_run_id(work=pipeline.work, pipeline=pipeline.name, run_id=run.run_id)
     planner = _RunPlanner(pipeline, params, input_plan, context, PlanLog(), on_decision)
-    planned = planner.plan_jobs(sizes, run.region) if input_plan.objects else planner.plan_empty_run()
+    planned = (
+        planner.plan_jobs(sizes, profile, run.region) if input_plan.objects else planner.plan_empty_run()
+    )
     return Plan(
         pipeline=pipeline.name,
         aws_conn_id=pipeline.aws_conn_id,
@@ -161,19 +166,19 @@ class _RunPlanner:
             "join": JoinPlan(group_bytes=pipeline.join.group_mb * BYTES_PER_MB),
         }
 
-    def plan_jobs(self, sizes: Sequence[int], region: str | None) -> dict[str, Any]:
+    def plan_jobs(self, sizes: Sequence[int], profile: SizeProfile, region: str | None) -> dict[str, Any]:
         """The fields of the plan that the clusters determine; `sizes` are the objects' where there is no `preprocess`.
 
-        `region` is that of the jobs, if known.
+        `profile` is of the objects' sizes as text, `region` that of the jobs, if known.
         """
         pipeline, context = self.pipeline, self.context
         layout_decision: LayoutDecision | None = None
         try:
             if pipeline.preprocess is None:
-                layout_decision = choose_layout(pipeline, self.params, self.input, sizes, context)
+                layout_decision = choose_layout(pipeline, self.params, self.input, sizes, profile, context)
                 decision = layout_decision.decision
             else:
-                decision = choose_clusters(pipeline, self.params, self._build_workloads(), context)
+                decision = choose_clusters(pipeline, self.params, self._build_workloads(profile), context)
         except NoClustersError as error:
             if self.on_decision is not None and error.nearest is not None:
                 self.on_decision(error.nearest)
@@ -209,7 +214,7 @@ class _RunPlanner:
         transform = self._plan_transform(types, transform_stage.instance_count, shard_count)
         canary = self._plan_canary(decision)
         join_job = plan_join_job(pipeline, decision, shard_count, reason=reason, plan_log=self.log)
-        estimate = estimate_run(clusters)
+        estimate = estimate_run(clusters, decision.goals.confidence)
         self.log.add(estimate.describe())
         self.log.add(f"That rests on these rates: {estimate.basis}.")
         types = tuple(stage.option.instance_type for stage in clusters.stages)
@@ -219,7 +224,7 @@ class _RunPlanner:
             context.now,
             within_minutes=pipeline.goals.approve_within_minutes,
             deadline=decision.deadline,
-            run_seconds=clusters.seconds_high,
+            run_seconds=decision.seconds_high,
         )
         return {
             "preprocess": preprocess,
@@ -258,42 +263,65 @@ class _RunPlanner:
                     f"The account's quota lets {stage.name} have {quota} × {stage.option.instance_type}, fewer than "
                     f"the {stage.workload.max_instances} that the pipeline allows."
                 )
-        if decision.deadline is not None:
-            self.log.add(f"The deadline is {format_clock_time(decision.deadline, self.context.now)}.")
+        for stage_name, instance_type in decision.list_types_without_price():
+            self.log.add(
+                f"{instance_type} was not weighed to {stage_name}, because its price is not known: state it "
+                "under prices, in dollars per hour."
+            )
+        self._log_end(decision)
         if decision.approval_reason is not None:
             self.log.add(f"A person must approve this run: {decision.approval_reason}.")
         elif decision.goals.budget is not None:
             self.log.add(f"The budget is {format_dollars(decision.goals.budget)}.")
 
-    def _build_workloads(self) -> list[StageWorkload]:
+    def _log_end(self, decision: ClusterDecision) -> None:
+        """When the run should be done, and how likely that is in time."""
+        now, goals, probability = self.context.now, decision.goals, decision.probability_in_time
+        expected, late = (
+            format_clock_time(now + timedelta(seconds=each), now)
+            for each in (decision.cluster_plan.seconds, decision.seconds_high)
+        )
+        end = f"The run should be done by {expected} (in {format_nights(goals.confidence)} by {late})"
+        if decision.deadline is None or probability is None:
+            self.log.add(f"{end}.")
+            return
+        self.log.add(
+            f"{end}; the deadline is {format_clock_time(decision.deadline, now)}, which is kept in "
+            f"{format_nights(math.floor(probability * 1000) / 1000)}."
+        )
+
+    def _build_workloads(self, profile: SizeProfile) -> list[StageWorkload]:
         """The workloads of a run with `preprocess`."""
         text_bytes, requested_count = self.input.text_bytes, self.params.transform_instance_count
-        # One instance reads an object; the shards that preprocessing writes are as small as needed.
-        preprocess = StageWorkload(
-            name="preprocess",
+        # One instance reads an object; SageMaker gives each as many. The shards that preprocessing writes are as small
+        # as needed.
+        preprocess = StageWorkload(name="preprocess", work=WholeObjects(profile=profile, can_be_hashed=False))
+        shards = EqualShards(
             bytes=text_bytes,
-            max_parallelism=self.input.objects,
-            largest_object_bytes=self.input.largest_text_bytes,
-            sum_squared_bytes=self.input.sum_squared_bytes,
+            max_parallelism=sizing.compute_max_shards(
+                text_bytes, is_count_requested=requested_count is not None
+            ),
+            max_payload_mb=get_max_payload_mb(
+                self.pipeline, self.params, is_inference_pipeline=self.context.model.containers > 1
+            ),
         )
-        max_shards = sizing.compute_max_shards(text_bytes, is_count_requested=requested_count is not None)
-        transform = StageWorkload(
-            name="transform", bytes=text_bytes, max_parallelism=max_shards, has_equal_shards=True
-        )
+        transform = StageWorkload(name="transform", work=shards)
         join = build_join_workload(self.pipeline, self.params, text_bytes)
         return [preprocess, transform] if join is None else [preprocess, transform, join]
 
     def _size_shards(self, clusters: ClusterPlan) -> sizing.ShardSizes:
         """Enough shards to even out the transform, and the join where a job does it."""
         transform = clusters.get_stage("transform")
-        working_seconds = transform.seconds - transform.option.rate.start_seconds
+        wanted = sizing.choose_shards_per_instance(
+            transform.working_seconds, transform.option.rate.seconds_per_request
+        )
         join_instances = sum(stage.instance_count for stage in clusters.stages if stage.name == "join")
         shards_for_join = -(-join_instances * sizing.SHARDS_PER_INSTANCE // transform.instance_count)
         return sizing.compute_shard_sizes(
             self.input.text_bytes,
             transform.instance_count,
             is_count_requested=self.params.transform_instance_count is not None,
-            per_instance=max(sizing.choose_shards_per_instance(working_seconds), shards_for_join),
+            per_instance=max(wanted, shards_for_join),
         )
 
     def _plan_preprocess(
@@ -394,11 +422,12 @@ def _explain_instance_count(decision: ClusterDecision) -> str:
             return f"speed is preferred and the limits{budget_clause} allow no faster"
         return "cost is preferred, there is no deadline, and more instances never cost less"
     deadline_text = f"{decision.deadline:%H:%M} UTC"
-    if (
-        goals.seconds_to_deadline is not None
-        and decision.cluster_plan.seconds_high > goals.seconds_to_deadline
-    ):
-        return f"{deadline_text} is met only if the rates hold, and nothing within the limits is safer"
+    if not goals.is_safe(decision.cluster_plan):
+        nights = format_nights(goals.confidence)
+        return (
+            f"nothing within the limits is done by {deadline_text} in {nights}, and of what may be in time this costs "
+            "least for how likely it is"
+        )
     if goals.prefer == "speed":
         return f"speed is preferred, {deadline_text} is met and the limits{budget_clause} allow no faster"
-    return f"that is the cheapest that is done by {deadline_text}, also at the slow end of the rates"
+    return f"that is the cheapest that is done by {deadline_text} in {format_nights(goals.confidence)}"

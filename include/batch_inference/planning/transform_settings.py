@@ -26,11 +26,15 @@ def _choose(requested: int | None, configured: int | None, default: int, why: st
     return default, "plan", why
 
 
-def choose_max_payload_mb(
-    pipeline: Pipeline, params: RunParams, plan_log: PlanLog, *, is_inference_pipeline: bool
-) -> int:
+def get_max_payload_mb(pipeline: Pipeline, params: RunParams, *, is_inference_pipeline: bool) -> int:
     """MaxPayloadInMB of the transform job."""
-    chosen, chooser, why = _choose(
+    return _choose_max_payload_mb(pipeline, params, is_inference_pipeline)[0]
+
+
+def _choose_max_payload_mb(
+    pipeline: Pipeline, params: RunParams, is_inference_pipeline: bool
+) -> tuple[int, str, str]:
+    return _choose(
         params.transform_max_payload_mb,
         pipeline.transform.max_payload_mb,
         get_default_max_payload_mb(is_inference_pipeline=is_inference_pipeline),
@@ -38,6 +42,13 @@ def choose_max_payload_mb(
         if is_inference_pipeline
         else "that is SageMaker's default",
     )
+
+
+def choose_max_payload_mb(
+    pipeline: Pipeline, params: RunParams, plan_log: PlanLog, *, is_inference_pipeline: bool
+) -> int:
+    """MaxPayloadInMB of the transform job, with a sentence that explains it."""
+    chosen, chooser, why = _choose_max_payload_mb(pipeline, params, is_inference_pipeline)
     plan_log.record("transform.max_payload_mb", chooser, f"A request holds up to {chosen} MB, because {why}.")
     return chosen
 

@@ -86,7 +86,9 @@ def _stage(stage: Mapping[str, Any], planned: Mapping[str, Any], error: float | 
         lines.append(
             _indent(f"of that {_format_seconds(stage['earlier_billed_seconds'])} in failed attempts")
         )
-    planned_range = f"{format_duration(planned['seconds_low'])} to {format_duration(planned['seconds_high'])}"
+    planned_range = (
+        f"{format_duration(planned['seconds'])}, at most {format_duration(planned['seconds_high'])}"
+    )
     if error is not None:
         lines.append(_indent(f"the plan said {planned_range}, off by {error:+.0%}"))
     elif not planned["runs"]:

@@ -15,11 +15,11 @@ from tests.unit.builders import document, pipeline, plan
 
 ROW = TypeRow(
     stage="preprocess", instance_type="ml.m5.xlarge", instance_count=2, seconds=737, seconds_high=955,
-    dollars=0.0384, in_time="maybe", in_budget=True, is_chosen=True,
+    probability=0.8, dollars=0.0384, in_time="maybe", in_budget=True, is_chosen=True,
 )  # fmt: skip
 OTHER = replace(
     ROW, stage="transform", instance_type="ml.c5.xlarge", instance_count=10, seconds=4000, seconds_high=8000,
-    dollars=None, in_time="no", in_budget=None, is_chosen=False,
+    probability=0.01, dollars=None, in_time="no", in_budget=None, is_chosen=False,
 )  # fmt: skip
 
 

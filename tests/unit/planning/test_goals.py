@@ -55,7 +55,7 @@ def counts(made: Plan) -> tuple[int, int]:
 def test_without_a_deadline_the_cheapest_run_has_one_instance_per_stage() -> None:
     made = plan([GB] * 8)
     assert counts(made) == (1, 1)
-    assert made.estimate.transform.seconds == 90 + 8000 / 2
+    assert made.estimate.transform.seconds == pytest.approx(90 + 8000 / 2)
     assert (
         "Transform uses 1 × ml.m5.xlarge, because cost is preferred, there is no deadline, and more instances never "
         "cost less." in made.sentences
@@ -67,8 +67,8 @@ def test_with_speed_preferred_the_limits_are_used_up() -> None:
 
 
 def test_speed_does_not_pay_for_instances_that_buy_no_time() -> None:
-    """Two instances are done as soon as the large object is; six more would end no sooner."""
-    assert counts(plan([7 * GB] + [GB] * 7, prefer="speed"))[0] == 2
+    """Of nine objects the fullest of five instances reads two; so does that of eight."""
+    assert counts(plan([GB] * 9, prefer="speed"))[0] == 5
 
 
 def test_a_deadline_gets_the_cheapest_clusters_that_meet_it_at_the_slow_end() -> None:
@@ -93,14 +93,14 @@ def test_a_deadline_that_only_holds_if_the_rates_do_takes_the_safest_cluster_and
     assert unmeasured.estimate.seconds_high > minutes * 60
     made = plan([GB] * 8, deadline=str(minutes), history=[])
     assert counts(made) == (8, 8)
-    assert any("is met only if the rates hold" in text for text in made.sentences)
+    assert any("nothing within the limits is done by" in text for text in made.sentences)
 
 
 def test_a_deadline_beyond_the_limits_says_what_would_be_needed_and_the_earliest_end() -> None:
     with pytest.raises(PlanError) as caught:
         plan([GB] * 32, {"transform.max_instances": 4}, deadline="60")
     assert str(caught.value) == (
-        "needs 3 × ml.m5.xlarge to preprocess and 9 × ml.m5.xlarge to transform to be done by 08:30 UTC; "
+        "needs 4 × ml.m5.xlarge to preprocess and 8 × ml.m5.xlarge to transform to be done by 08:30 UTC; "
         "preprocess.max_instances is 8 and transform.max_instances is 4; earliest end 08:55 UTC"
     )
 
@@ -219,7 +219,7 @@ def test_every_acceptable_type_is_tried_without_capacity_the_chosen_one_first() 
     assert tried(transform_instance_count=3, quotas=few) == (small, unpriced)
     assert tried(transform_instance_count=2, quotas=few) == (small, large, unpriced)
     dear = {"transform.instance_types": ["ml.g5.24xlarge"]}
-    assert plan([GB] * 8, dear, budget=2).transform.instance_types == (large, "ml.g5.24xlarge")
+    assert plan([GB] * 8, dear, budget=15).transform.instance_types == (large, "ml.g5.24xlarge")
     assert plan([GB] * 8, dear, budget=0.5).transform.instance_types == (large,)
     alone = plan([GB] * 8, types)
     assert alone.preprocess.instance_types == ("ml.m5.xlarge",)

@@ -60,16 +60,30 @@ def test_tiny_objects_are_put_together() -> None:
     assert made.layout is not None
     assert (made.layout.mode, made.layout.merge_below_bytes, made.transform.instance_count) == (
         "pieces",
-        262_144,
+        2_001,
         1,
     )
-    assert said(made, "50,000 objects below 262 kB are merged, because each would cost round trips")
+    assert said(made, "50,000 objects below 2.0 kB are merged, because each would be a request of its own")
 
 
-def test_more_tiny_objects_than_a_task_reads_lie_where_they_are() -> None:
-    made = plan([2_000] * 250_000, of=CHEAP)
+def test_of_more_tiny_objects_than_a_task_reads_as_many_as_may_be_are_merged() -> None:
+    """The smallest first; the others are copied, which S3 does."""
+    made = plan([*[4_000] * 30_000, *[2_000] * 500_000], of=CHEAP)
     assert made.layout is not None
-    assert (made.layout.mode, made.layout.objects) == ("unsplit", 250_000)
+    assert (made.layout.mode, made.layout.merged_objects, made.layout.merge_below_bytes) == (
+        "pieces",
+        500_000,
+        2_001,
+    )
+    alike = plan([3_000] * 510_000, of=CHEAP).layout
+    assert alike is not None
+    assert (alike.mode, alike.merged_objects, alike.merge_below_bytes) == ("pieces", 500_000, 3_001)
+
+
+def test_what_can_neither_be_read_nor_copied_by_a_task_lies_where_it_is() -> None:
+    made = plan([2_000] * 600_000, of=CHEAP)
+    assert made.layout is not None
+    assert (made.layout.mode, made.layout.objects) == ("unsplit", 600_000)
 
 
 def test_uneven_objects_that_cannot_be_cut_go_to_jobs_of_one_instance_with_lists() -> None:

@@ -101,8 +101,8 @@ def test_a_deadline_widens_the_join_where_that_is_enough() -> None:
         return made.join.job.instance_count
 
     assert joining() == 5
-    assert joining(deadline="125") == 5
-    assert joining(deadline="116") == 10
+    assert joining(deadline="145") == 5
+    assert joining(deadline="127") == 10
 
 
 def test_the_budget_pays_for_the_join_too() -> None:

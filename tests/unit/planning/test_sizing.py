@@ -13,6 +13,7 @@ from batch_inference.planning.clusters.sizing import (
     cap_instance_count,
     compute_max_concurrent_transforms,
     compute_shard_sizes,
+    count_default_workers,
     count_vcpus,
 )
 
@@ -47,16 +48,24 @@ def test_shards_hold_everything_and_stay_within_bounds(total: int, instances: in
     ("name", "number"),
     [
         ("ml.t3.medium", 1), ("ml.m5.large", 2), ("ml.m5.xlarge", 4), ("ml.m5.2xlarge", 8), ("ml.c5.9xlarge", 36),
-        ("ml.g5.48xlarge", 192), ("something else", 1),
+        ("something else", 1),
     ],
 )  # fmt: skip
 def test_vcpus_follow_from_the_name_of_a_type(name: str, number: int) -> None:
     assert count_vcpus(name) == number
 
 
+@pytest.mark.parametrize("name", ["ml.g5.48xlarge", "ml.p3.2xlarge", "ml.inf2.xlarge", "ml.trn1.2xlarge"])
+def test_nobody_asks_for_the_vcpus_of_a_type_with_accelerators(name: str) -> None:
+    with pytest.raises(ValueError, match="has accelerators"):
+        count_vcpus(name)
+    assert count_default_workers(name) == 4
+
+
 def test_requests_in_flight_stay_within_what_sagemaker_takes() -> None:
     assert compute_max_concurrent_transforms("ml.m5.xlarge", 6, 100) == 4
-    assert compute_max_concurrent_transforms("ml.g5.48xlarge", 5, 100) == 20
+    assert compute_max_concurrent_transforms("ml.m5.12xlarge", 5, 100) == 20
+    assert compute_max_concurrent_transforms("ml.g5.48xlarge", 5, 100) == 4
     assert compute_max_concurrent_transforms("ml.m5.xlarge", 100, 100) == 1
 
 

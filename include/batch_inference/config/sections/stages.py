@@ -397,6 +397,13 @@ class GoalsSection(FrozenModel):
         default=None,
         description="When the run must be done: minutes from its start, or a time of day in UTC, such as '06:00'.",
     )
+    confidence: StrictFloat = Field(
+        default=0.95,
+        ge=0.5,
+        le=0.999,
+        description="The share of nights in which the run must be done by the deadline, as far as the spread of "
+        "measured runs says: 0.95 is 95 of 100 nights.",
+    )
     budget: StrictFloat | None = Field(
         default=None,
         gt=0,

@@ -16,7 +16,9 @@ from batch_inference.planning.clusters.cluster_model import (
     StageWorkload,
     choose_best,
 )
-from batch_inference.planning.clusters.rate_history import HistoryRow, Rate, compute_rate
+from batch_inference.planning.clusters.rate_history import HistoryRow
+from batch_inference.planning.clusters.rate_model import Rate, compute_rate
+from batch_inference.planning.clusters.work_division import EqualShards
 from batch_inference.planning.plan import Plan
 from batch_inference.planning.plan_log import PlanLog, PlanLogEntry
 from batch_inference.pricing.costs import StageUsage, load_prices
@@ -83,8 +85,11 @@ def size_remaining_transform(
     remaining_shards = canary.total_shards - 1
     workload = StageWorkload(
         name="transform",
-        bytes=max(1, plan.input.text_bytes - canary_bytes),
-        max_parallelism=remaining_shards,
+        work=EqualShards(
+            bytes=max(1, plan.input.text_bytes - canary_bytes),
+            max_parallelism=remaining_shards,
+            max_payload_mb=plan.transform.max_payload_mb,
+        ),
         max_instances=limits.max_instances[instance_type],
         options=(
             InstanceOption(
@@ -94,7 +99,6 @@ def size_remaining_transform(
             ),
         ),
         requested_instance_count=limits.requested_instance_count,
-        has_equal_shards=True,
     )
     budget = None
     if plan.budget is not None and not plan.approval_reason:
@@ -113,7 +117,13 @@ def size_remaining_transform(
     for join_seconds in dict.fromkeys((join.seconds_high, join.seconds)):
         seconds_left = None if seconds is None else seconds - join_seconds
         cluster_plan = cluster_plan or choose_best(
-            (workload,), Goals(seconds_to_deadline=seconds_left, budget=budget, prefer=limits.prefer)
+            (workload,),
+            Goals(
+                seconds_to_deadline=seconds_left,
+                budget=budget,
+                prefer=limits.prefer,
+                confidence=plan.estimate.confidence,
+            ),
         )
     if cluster_plan is None and deadline is not None:
         cluster_plan = choose_best((workload,), Goals(budget=budget, prefer="speed"))
@@ -173,6 +183,7 @@ def _measure_rate(plan: Plan, canary: CanaryShard, canary_usage: StageUsage) -> 
         start_seconds=canary_usage.start_seconds if canary_usage.busy_seconds else 0.0,
         predicted_seconds=None,
         dollars=None,
+        max_payload_mb=plan.transform.max_payload_mb,
     )
     return compute_rate([row], stage="transform", instance_type=row.instance_type, model_key=row.model)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
@@ -26,7 +26,8 @@ from batch_inference.planning.clusters.cluster_model import (
     size_stage,
 )
 from batch_inference.planning.clusters.instance_quotas import Quota, find_tightest_quota, list_instance_types
-from batch_inference.planning.clusters.rate_history import HistoryRow, compute_rate
+from batch_inference.planning.clusters.rate_history import HistoryRow
+from batch_inference.planning.clusters.rate_model import compute_rate
 from batch_inference.planning.model_version import ModelPlan
 from batch_inference.pricing.costs import Prices, load_prices, sum_if_known
 
@@ -59,6 +60,25 @@ class ClusterDecision:
     deadline: datetime | None
     approval_reason: str | None = None
     meets_goals: bool = True
+
+    @property
+    def seconds_high(self) -> float:
+        """Seconds that the run does not exceed with the confidence of the goals."""
+        return self.cluster_plan.compute_seconds_at(self.goals.confidence)
+
+    @property
+    def probability_in_time(self) -> float | None:
+        """The probability that the run meets its deadline; None without one."""
+        limit = self.goals.seconds_to_deadline
+        return None if limit is None else self.cluster_plan.compute_probability(limit)
+
+    def list_types_without_price(self) -> Iterator[tuple[Stage, str]]:
+        """The types that were not weighed, since others have a price: stage and type."""
+        for stage in self.cluster_plan.stages:
+            if stage.option.dollars_per_second is not None:
+                for each in stage.workload.options:
+                    if each.dollars_per_second is None:
+                        yield stage.name, each.instance_type
 
     def list_acceptable_types(self, stage: Stage) -> tuple[str, ...]:
         """Types that a stage of this size may run on: the chosen one, then those that quota and budget allow."""
@@ -110,7 +130,7 @@ def choose_clusters(
         cluster_plan = choose_best(stages, goals)
     if cluster_plan is not None:
         return ClusterDecision(cluster_plan=cluster_plan, goals=goals, deadline=deadline)
-    without_budget = choose_best(stages, Goals(seconds_to_deadline=goals.seconds_to_deadline, prefer="cost"))
+    without_budget = choose_best(stages, replace(goals, budget=None, prefer="cost"))
     if without_budget is None:
         fastest = min(enumerate_cluster_plans(stages), key=lambda choice: choice.seconds)
         raise NoClustersError(
@@ -181,6 +201,7 @@ def _build_goals(
         seconds_to_deadline=None if deadline is None else (deadline - context.now).total_seconds(),
         budget=params.budget if params.budget is not None else pipeline.goals.budget,
         prefer=params.prefer or pipeline.goals.prefer,
+        confidence=pipeline.goals.confidence,
     )
     return goals, deadline
 
@@ -235,8 +256,7 @@ def _explain_too_late(
     sufficient = find_sufficient_clusters(stages, goals.seconds_to_deadline)
     deadline_text = format_clock_time(deadline, now)
     if sufficient is None:
-        working_seconds = sum(each.seconds - each.option.rate.start_seconds for each in earliest.stages)
-        overhead_seconds = earliest.seconds - working_seconds
+        overhead_seconds = earliest.seconds - sum(each.working_seconds for each in earliest.stages)
         return (
             f"the run cannot be done by {deadline_text} with any number of instances: provisioning, start-up and "
             f"Airflow's own tasks take {format_duration(overhead_seconds)} of the "
@@ -282,8 +302,8 @@ def _size_within(stage: StageWorkload, option: InstanceOption, seconds: float) -
     working_seconds = seconds - option.rate.start_seconds
     if working_seconds <= 0:
         return None
-    count = count_instances_needed(stage.bytes, option, working_seconds)
-    if count > min(MAX_INSTANCES, stage.max_parallelism):
+    count = count_instances_needed(stage, option, working_seconds)
+    if count > min(MAX_INSTANCES, stage.work.max_parallelism):
         return None
     sized_stage = size_stage(stage, option, count)
     return sized_stage if sized_stage.seconds <= seconds + 1e-9 else None

@@ -1,28 +1,31 @@
 """Models time and cost of clusters, and chooses the one that meets the goals of a run, by one formula.
 
-    wall(n) = start + largest share of the work / rate        cost(n) = n × wall(n) × price
+    wall(n) = start + work of the fullest instance        cost(n) = n × wall(n) × price
 
 More instances never cost less; they buy time. So a run that prefers cost takes the fewest that meet its deadline, and
 one that prefers speed the most that its budget and its limits allow.
+
+Times vary from night to night, by the spreads of the rates: the logarithms of what jobs take are distributed by
+Student's t. A deadline is met if it holds with the confidence of the goals, in the worst assignment of objects.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from operator import le
 from typing import Literal, NamedTuple
 
 from batch_inference.config.sections.stages import Stage
-from batch_inference.planning.clusters.rate_history import Rate
-from batch_inference.planning.clusters.sizing import choose_shards_per_instance, estimate_hash_skew
+from batch_inference.planning.clusters.rate_model import Rate
+from batch_inference.planning.clusters.spread import compute_probability, compute_quantile
+from batch_inference.planning.clusters.work_division import WorkDivision
 
-# One request to S3 and one to the model for each object, however small it is.
-SECONDS_PER_OBJECT = 0.05
 # Airflow's own tasks around the jobs: planning, joining, publishing, and the waits between them.
 AIRFLOW_OVERHEAD_SECONDS = 60.0
+DEFAULT_CONFIDENCE = 0.95
 
 Preference = Literal["cost", "speed"]
 
@@ -40,43 +43,24 @@ class InstanceOption:
     quota: int | None = None
 
 
-def count_instances_needed(work_bytes: float, option: InstanceOption, working_seconds: float) -> int:
-    """The fewest instances that process `work_bytes` in `working_seconds`, start-up excluded; at least 1."""
-    return max(1, math.ceil(work_bytes / (option.rate.bytes_per_second * working_seconds)))
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageWorkload:
     """The work of a stage, and its limits, which `choose_clusters` sets.
 
-    `max_parallelism` is how many instances can have work at all: one per object or shard. `largest_object_bytes` cannot
-    be divided among instances. `requested_instance_count` is the number from the trigger form.
-
-    AWS does not document how objects are assigned to instances, so the slow end assumes a hash. `has_equal_shards` says
-    that all objects are of the same size; else `sum_squared_bytes` is the sum of their squared sizes. `skew_weight`
-    moves the expected time from an even load (0) to that of a hash (1).
-
-    `object_count` counts existing objects, each of which costs a round trip. With `largest_list_bytes` each instance is
-    a job of its own that reads a list of objects: the bytes in the fullest list for 1, 2, … instances.
-
-    `preparation_seconds` are spent on laying the input out before the job starts, and are not billed.
+    `requested_instance_count` is the number from the trigger form. With `has_lists` each instance is a job of its own
+    that reads a list of objects, and is billed for its own time. `preparation_seconds` are spent on laying the input
+    out before the job starts, and are not billed.
 
     With `target_seconds` not every count is weighed: the fewest instances that finish in that time, where the limits
     allow, then twice as many each time.
     """
 
     name: Stage
-    bytes: int
-    max_parallelism: int
+    work: WorkDivision
+    has_lists: bool = False
     max_instances: int = 0
     options: tuple[InstanceOption, ...] = ()
     requested_instance_count: int | None = None
-    largest_object_bytes: int = 0
-    has_equal_shards: bool = False
-    sum_squared_bytes: float = 0.0
-    skew_weight: float = 0.0
-    object_count: int = 0
-    largest_list_bytes: tuple[int, ...] = ()
     preparation_seconds: float = 0.0
     target_seconds: float | None = None
 
@@ -86,34 +70,48 @@ class StageWorkload:
 
     def list_instance_counts(self, option: InstanceOption) -> Sequence[int]:
         """The counts to choose from of instances of this type, in ascending order."""
-        limit = min(self.get_instance_limit(option), self.max_parallelism)
+        limit = min(self.get_instance_limit(option), self.work.max_parallelism)
         if self.requested_instance_count is not None:
             return [min(self.requested_instance_count, limit)]
         if self.target_seconds is None:
             return range(1, limit + 1)
-        least = min(limit, count_instances_needed(self.bytes, option, self.target_seconds))
+        least = min(limit, count_instances_needed(self, option, self.target_seconds))
         return sorted({*(least << times for times in range((limit // least).bit_length())), limit})
+
+
+def count_instances_needed(workload: StageWorkload, option: InstanceOption, working_seconds: float) -> int:
+    """The fewest instances that do the work in `working_seconds`, start-up excluded, if it is even; at least 1."""
+    total = workload.work.share_work(1, option.rate).mean
+    return max(1, math.ceil(total / working_seconds))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SizedStage:
-    """A workload on `instance_count` instances of a type: the expected running time, and that at the rate's margins.
+    """A workload on `instance_count` instances of a type.
 
-    `billed_share` is the part of the instance-seconds that is billed: 1, unless instances are jobs of their own.
+    `seconds` of running are expected, `worst_seconds` those of the worst assignment of objects. `running_deviation` is
+    the standard deviation of running, `deviation` that of provisioning and running. `billed_share` is the part of the
+    instance-seconds that is billed: 1, unless instances are jobs of their own.
     """
 
     workload: StageWorkload
     option: InstanceOption
     instance_count: int
     seconds: float
-    seconds_high: float
-    seconds_low: float
+    worst_seconds: float
+    running_deviation: float
+    deviation: float
     billed_share: float = 1.0
 
     @property
     def name(self) -> Stage:
         """The stage."""
         return self.workload.name
+
+    @property
+    def working_seconds(self) -> float:
+        """Expected seconds without start-up."""
+        return self.seconds - self.option.rate.start_seconds
 
     @property
     def billed_seconds(self) -> float:
@@ -130,18 +128,32 @@ class SizedStage:
         price = self.option.dollars_per_second
         return None if price is None else self.instance_count * seconds * self.billed_share * price
 
+    def compute_seconds_at(self, confidence: float) -> float:
+        """Seconds of running that are not exceeded with this probability; below 0.5 in the expected assignment."""
+        seconds = self.worst_seconds if confidence > 0.5 else self.seconds
+        return stretch(seconds, self.running_deviation, confidence)
+
+
+def stretch(seconds: float, deviation: float, confidence: float) -> float:
+    """The quantile of seconds whose logarithm has this deviation, as a number of seconds."""
+    if not seconds:
+        return 0.0
+    quantile = compute_quantile(confidence) if confidence >= 0.5 else -compute_quantile(1 - confidence)
+    return seconds * math.exp(quantile * deviation / seconds)
+
 
 class ClusterPlan(NamedTuple):
     """All stages of a run. Seconds are from the start of the run to its end, provisioning and Airflow included.
 
-    `seconds_high` and `seconds_low` are the ends of the rates' margins; `billed_seconds` are instance-seconds;
-    `dollars` is None when a price is unknown. A tuple, since a large limit gives ten thousand of them.
+    `job_seconds` are those of the jobs in the worst assignments of objects, and `deviation` their standard deviation;
+    `billed_seconds` are instance-seconds; `dollars` is None when a price is unknown. A tuple, since a large limit gives
+    ten thousand of them.
     """
 
     stages: tuple[SizedStage, ...]
     seconds: float
-    seconds_high: float
-    seconds_low: float
+    job_seconds: float
+    deviation: float
     billed_seconds: float
     dollars: float | None
 
@@ -152,78 +164,80 @@ class ClusterPlan(NamedTuple):
                 return stage
         raise LookupError(f"this run has no job to {name}")
 
+    def compute_seconds_at(self, confidence: float) -> float:
+        """Seconds that the run does not exceed with this probability; below 0.5 in the expected assignments."""
+        seconds = self.job_seconds if confidence > 0.5 else self.seconds - AIRFLOW_OVERHEAD_SECONDS
+        return AIRFLOW_OVERHEAD_SECONDS + stretch(seconds, self.deviation, confidence)
+
+    def compute_probability(self, seconds: float) -> float:
+        """The probability that the run takes at most so many seconds."""
+        left = seconds - AIRFLOW_OVERHEAD_SECONDS
+        if left <= 0:
+            return 0.0
+        return compute_probability(math.log(left / self.job_seconds) * self.job_seconds / self.deviation)
+
 
 def combine_stages(stages: tuple[SizedStage, ...]) -> ClusterPlan:
-    """Time and cost of the stages one after another."""
-    seconds = slowest = fastest = AIRFLOW_OVERHEAD_SECONDS
-    billed = 0.0
+    """Time and cost of the stages one after another.
+
+    What was measured deviates independently. What was assumed may be wrong in all stages alike.
+    """
+    seconds, worst = AIRFLOW_OVERHEAD_SECONDS, 0.0
+    assumed = measured = billed = 0.0
     dollars: float | None = 0.0
     for stage in stages:
         rate = stage.option.rate
         seconds += stage.seconds + rate.provisioning_seconds
-        slowest += stage.seconds_high + rate.provisioning_seconds * (1 + rate.margin)
-        fastest += stage.seconds_low + rate.provisioning_seconds * (1 - rate.margin)
+        worst += stage.worst_seconds + rate.provisioning_seconds
+        if rate.runs:
+            measured += stage.deviation * stage.deviation
+        else:
+            assumed += stage.deviation
         instance_seconds = stage.instance_count * stage.seconds * stage.billed_share
         billed += instance_seconds
         price = stage.option.dollars_per_second
         dollars = None if dollars is None or price is None else dollars + instance_seconds * price
-    return ClusterPlan(stages, seconds, slowest, fastest, billed, dollars)
+    return ClusterPlan(stages, seconds, worst, math.sqrt(measured + assumed * assumed), billed, dollars)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Goals:
-    """What a run asks of its clusters."""
+    """What a run asks of its clusters: a deadline counts as met if it is with this confidence."""
 
     seconds_to_deadline: float | None = None
     budget: float | None = None
     prefer: Preference = "cost"
+    confidence: float = DEFAULT_CONFIDENCE
+
+    def is_safe(self, choice: ClusterPlan) -> bool:
+        """Whether clusters meet the deadline with the confidence."""
+        return (
+            self.seconds_to_deadline is None
+            or choice.compute_seconds_at(self.confidence) <= self.seconds_to_deadline
+        )
 
 
 def size_stage(workload: StageWorkload, option: InstanceOption, instance_count: int) -> SizedStage:
-    """Apply the formula to `instance_count` instances, each with an equal share or with the largest object.
+    """Apply the formula to `instance_count` instances.
 
     With lists each instance is a job that is billed for its own time, and the stage ends with the fullest list.
     """
-    rate = option.rate
-    request_seconds = workload.object_count * SECONDS_PER_OBJECT / instance_count
-    billed_share = 1.0
-    if workload.largest_list_bytes:
-        fullest = workload.largest_list_bytes[instance_count - 1]
-        share = slow_share = fullest / rate.bytes_per_second + request_seconds
-        mean = workload.bytes / instance_count / rate.bytes_per_second + request_seconds
-        billed_share = (rate.start_seconds + mean) / (rate.start_seconds + share)
-    else:
-        even = max(workload.bytes / instance_count, workload.largest_object_bytes) / rate.bytes_per_second
-        slow_share = (
-            max(_estimate_largest_share(workload, instance_count, even), workload.largest_object_bytes)
-            / rate.bytes_per_second
-            + request_seconds
-        )
-        share = even + request_seconds + workload.skew_weight * (slow_share - even - request_seconds)
+    rate, work = option.rate, workload.work
+    shares = work.share_work(instance_count, rate)
+    seconds = rate.start_seconds + shares.expected
+    spread = rate.compute_spread(work.bytes, work.count_requests(instance_count, rate))
+    # What was measured deviates independently; what was assumed may be wrong alike.
+    add = math.hypot if rate.runs else lambda *each: sum(each)
+    running_deviation = add(rate.start_seconds * rate.start_spread, shares.worst * spread)
     return SizedStage(
         workload=workload,
         option=option,
         instance_count=instance_count,
-        seconds=rate.start_seconds + share,
-        seconds_high=rate.start_seconds * (1 + rate.margin) + slow_share / (1 - rate.margin),
-        seconds_low=rate.start_seconds * (1 - rate.margin) + share / (1 + rate.margin),
-        billed_share=billed_share,
-    )
-
-
-def _estimate_largest_share(workload: StageWorkload, instance_count: int, working_seconds: float) -> float:
-    """Bytes that the instance with the largest share is expected to get if objects are hashed to instances."""
-    even = workload.bytes / instance_count
-    if workload.has_equal_shards:
-        return even * estimate_hash_skew(
-            min(instance_count * choose_shards_per_instance(working_seconds), workload.max_parallelism),
-            instance_count,
-        )
-    # Gaussian estimate of the maximum of `instance_count` sums of randomly assigned sizes, each of variance
-    # sum_squared_bytes / instance_count.
-    return min(
-        even + math.sqrt(2 * math.log(instance_count) * workload.sum_squared_bytes / instance_count),
-        float(workload.bytes),
+        seconds=seconds,
+        worst_seconds=rate.start_seconds + shares.worst,
+        running_deviation=running_deviation,
+        deviation=add(running_deviation, rate.provisioning_seconds * rate.start_spread),
+        billed_share=(rate.start_seconds + shares.mean) / seconds if workload.has_lists else 1.0,
     )
 
 
@@ -259,11 +273,12 @@ def _drop_dominated(candidates: Sequence[SizedStage], priced: bool) -> list[Size
 
 
 def _comparison_key(stage: SizedStage, priced: bool) -> tuple[float, ...]:
-    """The figures by which candidates are compared, less is better: seconds, seconds at the slow end, and cost."""
-    rate, dollars = stage.option.rate, stage.dollars
+    """The figures by which candidates are compared, less is better: seconds, worst and deviation, and cost."""
+    provisioning, dollars = stage.option.rate.provisioning_seconds, stage.dollars
     return (
-        stage.seconds + rate.provisioning_seconds,
-        stage.seconds_high + rate.provisioning_seconds * (1 + rate.margin),
+        stage.seconds + provisioning,
+        stage.worst_seconds + provisioning,
+        stage.deviation,
         dollars if priced and dollars is not None else stage.billed_seconds,
     )
 
@@ -271,26 +286,50 @@ def _comparison_key(stage: SizedStage, priced: bool) -> tuple[float, ...]:
 def choose_best(stages: Sequence[StageWorkload], goals: Goals) -> ClusterPlan | None:
     """The preferred cluster plan among those that meet the goals, or None when none does.
 
-    A deadline should hold at the slow end of the rates' margins. Where no cluster gives that, one that meets it at the
-    expected rate is taken, and of those the fastest.
+    A deadline should hold with the confidence of the goals, if possible on types that were measured. Where no cluster
+    gives that, those count that meet it as expected: the fastest if speed is preferred, else the one whose dollars
+    times the probability of being late are least: one that is late half as often may cost twice as much.
     """
     limit = math.inf if goals.seconds_to_deadline is None else goals.seconds_to_deadline
-    budget = math.inf if goals.budget is None else goals.budget
+    measured = [replace(stage, options=_keep_measured(stage.options)) for stage in stages]
+    if limit < math.inf and measured != list(stages):
+        found = _choose_safe(measured, goals)
+        if found is not None:
+            chosen = zip(found.stages, stages, strict=True)
+            return combine_stages(tuple(replace(each, workload=stage) for each, stage in chosen))
+    found = _choose_safe(stages, goals)
+    if found is not None or limit == math.inf:
+        return found
 
-    def list_affordable() -> Iterator[ClusterPlan]:
-        plans = enumerate_cluster_plans(stages)
-        return (choice for choice in plans if choice.dollars is None or choice.dollars <= budget)
+    def rank(choice: ClusterPlan) -> tuple[float, float]:
+        if goals.prefer == "speed":
+            return choice.compute_seconds_at(goals.confidence), _cost(choice)
+        return (1 - choice.compute_probability(limit)) * _cost(choice), choice.seconds
+
+    return min(
+        (each for each in _list_affordable(stages, goals) if each.seconds <= limit), key=rank, default=None
+    )
+
+
+def _choose_safe(stages: Sequence[StageWorkload], goals: Goals) -> ClusterPlan | None:
+    """The preferred one of the cluster plans that meet the deadline with the confidence of the goals."""
 
     def rank(choice: ClusterPlan) -> tuple[float, float]:
         seconds, cost = choice.seconds, _cost(choice)
         return (seconds, cost) if goals.prefer == "speed" else (cost, seconds)
 
-    safe = (choice for choice in list_affordable() if choice.seconds_high <= limit)
-    found = min(safe, key=rank, default=None)
-    if found is not None or goals.seconds_to_deadline is None:
-        return found
-    in_time = (choice for choice in list_affordable() if choice.seconds <= limit)
-    return min(in_time, key=lambda choice: (choice.seconds_high, _cost(choice)), default=None)
+    return min(filter(goals.is_safe, _list_affordable(stages, goals)), key=rank, default=None)
+
+
+def _list_affordable(stages: Sequence[StageWorkload], goals: Goals) -> Iterator[ClusterPlan]:
+    budget = math.inf if goals.budget is None else goals.budget
+    plans = enumerate_cluster_plans(stages)
+    return (choice for choice in plans if choice.dollars is None or choice.dollars <= budget)
+
+
+def _keep_measured(options: tuple[InstanceOption, ...]) -> tuple[InstanceOption, ...]:
+    """The types with runs, where there are some."""
+    return tuple(option for option in options if option.rate.runs) or options
 
 
 def _keep_priced(options: Sequence[InstanceOption]) -> Sequence[InstanceOption]:

@@ -17,6 +17,7 @@ from batch_inference.config.sections.record_rules import FrozenModel
 from batch_inference.planning.clusters import sizing
 from batch_inference.planning.clusters.cluster_choice import ClusterDecision
 from batch_inference.planning.clusters.cluster_model import StageWorkload, count_instances_needed
+from batch_inference.planning.clusters.work_division import EqualShards
 from batch_inference.planning.plan_log import PlanLog
 
 TARGET_MINUTES = 15
@@ -48,9 +49,7 @@ def build_join_workload(pipeline: Pipeline, params: RunParams, text_bytes: int) 
     max_shards = sizing.compute_max_shards_for_request(text_bytes, params.transform_instance_count)
     return StageWorkload(
         name="join",
-        bytes=text_bytes,
-        max_parallelism=max_shards,
-        has_equal_shards=True,
+        work=EqualShards(bytes=text_bytes, max_parallelism=max_shards),
         target_seconds=TARGET_MINUTES * 60,
     )
 
@@ -67,9 +66,9 @@ def plan_join_job(
     if threshold_bytes is None or stage is None:
         return None
     workload = stage.workload
-    target_count = count_instances_needed(workload.bytes, stage.option, TARGET_MINUTES * 60)
+    target_count = count_instances_needed(workload, stage.option, TARGET_MINUTES * 60)
     if decision.goals.prefer == "cost" and stage.instance_count == target_count:
-        reason = f"that joins {format_bytes(workload.bytes)} in about {TARGET_MINUTES} minutes or less"
+        reason = f"that joins {format_bytes(workload.work.bytes)} in about {TARGET_MINUTES} minutes or less"
     elif stage.instance_count < target_count:
         is_limit = stage.instance_count == workload.list_instance_counts(stage.option)[-1]
         reason = "the limits allow no more" if is_limit else "the budget allows no more"
@@ -82,7 +81,7 @@ def plan_join_job(
         instance_type=stage.option.instance_type,
         instance_types=decision.list_acceptable_types("join"),
         instance_count=instance_count,
-        volume_size_gb=_compute_volume_size_gb(workload.bytes, instance_count),
+        volume_size_gb=_compute_volume_size_gb(workload.work.bytes, instance_count),
         max_runtime_seconds=pipeline.join.max_runtime_minutes * 60,
     )
 

@@ -1,40 +1,13 @@
-"""Computes the rate of a stage, and its margin, from the history of measured runs.
-
-History is a table, one row per stage and run. A rate is the median of the last runs of the same pipeline, stage,
-instance type and model, so that one outlier does not move it; the spread of those runs is the margin.
-"""
+"""The history of measured runs, from which rates are learned: a table with one row for each stage of a run."""
 
 from __future__ import annotations
 
-import statistics
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
 
 from pydantic import ConfigDict
 
 from batch_inference.config.sections.record_rules import FrozenModel
-from batch_inference.config.sections.stages import Stage
-from batch_inference.planning.clusters.sizing import count_vcpus
-
-# How many of the last runs a rate is based on: enough for a median that ignores two outliers, few enough to follow a
-# model that changes.
-LAST_RUNS = 7
-# Until runs are measured. Rates are bytes of input text per second and vCPU of tabular work; recorded runs took 60 to
-# 120 s of billed time to pull the image and start the server, after 200 to 300 s of unbilled provisioning. That of
-# preprocess is what JSON Lines and quoted CSV take (`make bench-preprocess`: 9 MB a second on a core, and a vCPU is
-# about half of one): plain CSV is three times as fast, but a deadline missed costs more than an instance too many.
-DEFAULT_BYTES_PER_SECOND_AND_VCPU: Mapping[str, float] = {
-    "preprocess": 5e6,
-    "transform": 0.5e6,
-    "join": 20e6,
-}
-DEFAULT_START_SECONDS = 90.0
-DEFAULT_PROVISIONING_SECONDS = 240.0
-DEFAULT_MARGIN = 0.30
-# Runs that agree to the second do not predict the load of tomorrow's hosts.
-MIN_MARGIN = 0.05
-MAX_MARGIN = 0.60
 
 
 class HistoryRow(FrozenModel):
@@ -80,20 +53,19 @@ class HistoryRow(FrozenModel):
     @property
     def has_work_seconds(self) -> bool:
         """Whether it is known how much of the running time was work; not so for servers that log no requests."""
-        return self._work_seconds > 0
+        return self._busy_seconds > 0
 
     @property
-    def bytes_per_second(self) -> float | None:
-        """Bytes per second that one busy instance processed, or None when that is not known.
+    def work_seconds(self) -> float:
+        """Instance-seconds of work.
 
         Where it is unknown when work began, all running time counts as work: the rate is then too low, so that a plan
         takes too many instances rather than too few.
         """
-        seconds = self._work_seconds or self.running_seconds * self.instance_count
-        return self.bytes / seconds if seconds > 0 and self.bytes > 0 else None
+        return self._busy_seconds or self.running_seconds * self.instance_count
 
     @property
-    def _work_seconds(self) -> float:
+    def _busy_seconds(self) -> float:
         """Instance-seconds of work, 0 where they are not known."""
         if self.busy_seconds is not None:
             return max(0.0, self.busy_seconds)
@@ -105,95 +77,6 @@ class HistoryRow(FrozenModel):
     def prediction_error(self) -> float | None:
         """How far the run's plan was off, as a share of what was predicted: 0.2 is 20 % slower than predicted."""
         return self.running_seconds / self.predicted_seconds - 1 if self.predicted_seconds else None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rate:
-    """The expected throughput of one instance of a type in a stage, and what that is based on.
-
-    `margin` is a share: the true rate is expected between `bytes_per_second` times 1 - margin and 1 + margin, and
-    start-up and provisioning likewise. `is_other_version` says that the runs were of other versions of the model's
-    group, `includes_start` that their start-up counts as work.
-    """
-
-    bytes_per_second: float
-    start_seconds: float
-    provisioning_seconds: float
-    margin: float
-    runs: int
-    last_prediction_error: float | None = None
-    is_other_version: bool = False
-    includes_start: bool = False
-
-    def describe_basis(self, stage: str) -> str:
-        """What the rate is based on, as part of a sentence."""
-        speed = f"{self.bytes_per_second / 1e6:.3g} MB/s per instance"
-        if not self.runs:
-            return f"{stage} assumed at {speed} ± {self.margin:.0%}, as no run has been measured yet"
-        error = self.last_prediction_error
-        error_clause = "" if error is None else f"; the last plan was off by {error:+.0%}"
-        runs_clause = "the last run" if self.runs == 1 else f"the median of the last {self.runs:,} runs"
-        runs_clause += " of other versions of the model" if self.is_other_version else ""
-        start_clause = ", start-up included, as nothing logged when work began" if self.includes_start else ""
-        return f"{stage} measured at {speed} ± {self.margin:.0%}, {runs_clause}{start_clause}{error_clause}"
-
-
-def compute_rate(history: Iterable[HistoryRow], *, stage: Stage, instance_type: str, model_key: str) -> Rate:
-    """The rate of a stage on an instance type, from rows in any order.
-
-    Only the transform runs the model: rows of other stages count whatever their model. A version without runs is taken
-    to be as fast as the earlier versions of its group. Without a usable row the defaults apply, scaled by the vCPUs of
-    the type.
-    """
-    candidates = sorted(
-        (
-            row
-            for row in history
-            if row.stage == stage and row.instance_type == instance_type and row.bytes_per_second is not None
-        ),
-        key=lambda row: row.data_time,
-    )
-    own = [row for row in candidates if stage != "transform" or row.model == model_key]
-    group = parse_model_group(model_key)
-    related = own or [row for row in candidates if group and parse_model_group(row.model) == group]
-    rows = ([row for row in related if row.has_work_seconds] or related)[-LAST_RUNS:]
-    if not rows:
-        per_vcpu = DEFAULT_BYTES_PER_SECOND_AND_VCPU[stage]
-        return Rate(
-            bytes_per_second=per_vcpu * count_vcpus(instance_type),
-            start_seconds=DEFAULT_START_SECONDS,
-            provisioning_seconds=DEFAULT_PROVISIONING_SECONDS,
-            margin=DEFAULT_MARGIN,
-            runs=0,
-        )
-    speeds = [row.bytes_per_second for row in rows if row.bytes_per_second is not None]
-    median_speed = statistics.median(speeds)
-    starts = [row.start_seconds for row in rows if row.has_work_seconds and row.start_seconds is not None]
-    return Rate(
-        bytes_per_second=median_speed,
-        start_seconds=statistics.median(starts) if starts else DEFAULT_START_SECONDS,
-        provisioning_seconds=statistics.median(row.provisioning_seconds for row in rows),
-        margin=_compute_margin(speeds, median_speed),
-        runs=len(rows),
-        last_prediction_error=rows[-1].prediction_error,
-        is_other_version=not own,
-        includes_start=not rows[-1].has_work_seconds,
-    )
-
-
-def parse_model_group(model_key: str) -> str | None:
-    """The group in a model key `<group>/<version>`, or None; no other model key contains a slash."""
-    group, slash, _ = model_key.rpartition("/")
-    return group if slash else None
-
-
-def _compute_margin(speeds: Sequence[float], median_speed: float) -> float:
-    """Twice the robust standard deviation, between 5 % and 60 %; with fewer than three runs, as if none was known."""
-    if len(speeds) < 3:
-        return DEFAULT_MARGIN
-    # 1.4826 times the median absolute deviation estimates the standard deviation of a normal distribution.
-    spread = 1.4826 * statistics.median(abs(speed - median_speed) for speed in speeds) / median_speed
-    return min(max(2 * spread, MIN_MARGIN), MAX_MARGIN)
 
 
 def build_history_rows(report: Mapping[str, Any]) -> list[HistoryRow]:

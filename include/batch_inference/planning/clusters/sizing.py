@@ -10,6 +10,8 @@ import math
 import re
 from dataclasses import dataclass
 
+from batch_inference.config.sections.stages import DEFAULT_MAX_PAYLOAD_MB
+
 # Ten equal shards per instance keep the rounding loss of an uneven count below 10 %.
 SHARDS_PER_INSTANCE = 10
 MAX_SHARDS_PER_INSTANCE = 300
@@ -26,6 +28,14 @@ ASSUMED_COMPRESSION_RATIO = 4
 # Disk of an instance of a processing job, in GB, at most.
 MAX_VOLUME_SIZE_GB = 16_384
 
+# A request costs less than this share of an instance's work, where shards and merged objects can be as large.
+MAX_REQUEST_SHARE = 0.05
+MAX_REQUEST_SHARE_OF_FEW = 0.25
+BYTES_PER_PAYLOAD_MB = 2**20
+
+# On accelerators vCPUs say nothing of how fast a model is.
+DEFAULT_ACCELERATED_WORKERS = 4
+_ACCELERATED_TYPE = re.compile(r"ml\.(?:g|p|inf|trn)\d")
 _SIZE_NAME = re.compile(r"\.(?:(\d*)x)?(large|medium|metal)$")
 
 
@@ -79,15 +89,28 @@ def _compute_small_shards(total_bytes: int, instance_count: int) -> int:
     return min(instance_count * SHARDS_PER_INSTANCE, compute_max_shards(total_bytes, is_count_requested=True))
 
 
-def choose_shards_per_instance(working_seconds: float) -> int:
+def choose_shards_per_instance(working_seconds: float, seconds_per_request: float = 0.0) -> int:
     """Shards for an instance that works for `working_seconds`: between 10 and 300, of about 5 s each.
 
     SageMaker decides which instance reads which shard, and many shards even that out: hashed to eight instances, ten
-    each leave the fullest at 1.4 times the mean, three hundred at 1.1. Each shard costs a round trip, so none should be
-    much shorter than 5 s.
+    each leave the fullest at 1.4 times the mean, three hundred at 1.1. Each shard costs a request, so none should be
+    much shorter than 5 s, nor take less than twenty requests' time, of ten shards four requests'.
     """
-    wanted = round(working_seconds / SECONDS_PER_SHARD)
-    return min(max(wanted, SHARDS_PER_INSTANCE), MAX_SHARDS_PER_INSTANCE)
+    wanted = min(
+        max(round(working_seconds / SECONDS_PER_SHARD), SHARDS_PER_INSTANCE), MAX_SHARDS_PER_INSTANCE
+    )
+    if seconds_per_request <= 0:
+        return wanted
+    requests = working_seconds / seconds_per_request
+    few = min(SHARDS_PER_INSTANCE, int(requests * MAX_REQUEST_SHARE_OF_FEW))
+    return max(1, few, min(wanted, int(requests * MAX_REQUEST_SHARE)))
+
+
+def count_requests(objects: int, total_bytes: int, max_payload_mb: int | None) -> float:
+    """Requests for so many objects of equal size: one for each, or as many as its bytes fill."""
+    return max(
+        float(objects), total_bytes / ((max_payload_mb or DEFAULT_MAX_PAYLOAD_MB) * BYTES_PER_PAYLOAD_MB)
+    )
 
 
 def compute_preprocess_volume_size_gb(host_bytes: int) -> int:
@@ -106,11 +129,23 @@ def estimate_hash_skew(object_count: int, instance_count: int) -> float:
     return min(1.0 + math.sqrt(2.0 * math.log(instance_count) / each), float(instance_count))
 
 
+def count_default_workers(instance_type: str) -> int:
+    """The requests that an instance is assumed to work on at once: one per vCPU, four on accelerators.
+
+    It is a default for concurrency and speed, until they are measured.
+    """
+    if _ACCELERATED_TYPE.match(instance_type):
+        return DEFAULT_ACCELERATED_WORKERS
+    return count_vcpus(instance_type)
+
+
 def count_vcpus(instance_type: str) -> int:
     """vCPUs of an instance type, by its size name: large 2, xlarge 4, 2xlarge 8 and so on.
 
-    That holds for the general, compute, memory and most GPU families; it is only a default for concurrency.
+    Raises ValueError for types with accelerators, whose vCPUs say nothing of how fast a model is.
     """
+    if _ACCELERATED_TYPE.match(instance_type):
+        raise ValueError(f"{instance_type} has accelerators, so that its vCPUs say nothing of its speed")
     match = _SIZE_NAME.search(instance_type)
     if match is None:
         return 1
@@ -122,7 +157,7 @@ def count_vcpus(instance_type: str) -> int:
 
 def compute_max_concurrent_transforms(instance_type: str, max_payload_mb: int, limit_mb: int) -> int:
     """Requests in flight per instance: one per vCPU, within `limit_mb` of payload in total; at least 1."""
-    return max(1, min(count_vcpus(instance_type), limit_mb // max_payload_mb))
+    return max(1, min(count_default_workers(instance_type), limit_mb // max_payload_mb))
 
 
 def cap_instance_count(planned_count: int, shard_count: int) -> int:

@@ -10,7 +10,7 @@ from batch_inference.config.sections.stages import Stage
 from batch_inference.planning.clusters.cluster_choice import ClusterDecision
 from batch_inference.planning.clusters.cluster_model import ClusterPlan, Goals, StageWorkload, choose_best
 
-#: Whether a run ends by its deadline; maybe: at the expected rates, and not at their slow end.
+#: Whether a run ends by its deadline with the confidence of its goals; maybe: as expected, but with less confidence.
 InTime = Literal["yes", "maybe", "no"]
 
 
@@ -18,8 +18,9 @@ InTime = Literal["yes", "maybe", "no"]
 class TypeRow:
     """A run whose `stage` has this type and number of instances; the other stages keep their types.
 
-    Seconds and dollars are of the whole run; `dollars` is None when a price is unknown. `in_time` and `in_budget` are
-    None without a deadline or budget, `in_budget` with an unknown price too.
+    Seconds and dollars are of the whole run; it takes at most `seconds_high` with the confidence of the goals, and
+    meets its deadline with `probability`, which is None without one. `dollars` is None when a price is unknown.
+    `in_time` and `in_budget` are None without a deadline or budget, `in_budget` with an unknown price too.
     """
 
     stage: Stage
@@ -27,6 +28,7 @@ class TypeRow:
     instance_count: int
     seconds: float
     seconds_high: float
+    probability: float | None
     dollars: float | None
     in_time: InTime | None
     in_budget: bool | None
@@ -35,7 +37,7 @@ class TypeRow:
 
 def compare_types(decision: ClusterDecision) -> list[TypeRow]:
     """A row for each type that a stage may have, in the order of the stages and of the pipeline file."""
-    chosen = decision.cluster_plan
+    chosen, limit = decision.cluster_plan, decision.goals.seconds_to_deadline
     rows: list[TypeRow] = []
     for position, stage in enumerate(chosen.stages):
         for option in stage.workload.options:
@@ -52,9 +54,10 @@ def compare_types(decision: ClusterDecision) -> list[TypeRow]:
                     instance_type=option.instance_type,
                     instance_count=sized.instance_count,
                     seconds=plan.seconds,
-                    seconds_high=plan.seconds_high,
+                    seconds_high=plan.compute_seconds_at(decision.goals.confidence),
+                    probability=None if limit is None else plan.compute_probability(limit),
                     dollars=plan.dollars,
-                    in_time=_compare_with_deadline(plan, decision.goals.seconds_to_deadline),
+                    in_time=_compare_with_deadline(plan, decision.goals),
                     in_budget=_compare_with_budget(plan, decision.goals.budget),
                     is_chosen=is_chosen,
                 )
@@ -73,12 +76,12 @@ def _choose_clusters(workloads: Sequence[StageWorkload], goals: Goals) -> Cluste
     return found
 
 
-def _compare_with_deadline(plan: ClusterPlan, seconds: float | None) -> InTime | None:
-    if seconds is None:
+def _compare_with_deadline(plan: ClusterPlan, goals: Goals) -> InTime | None:
+    if goals.seconds_to_deadline is None:
         return None
-    if plan.seconds_high <= seconds:
+    if goals.is_safe(plan):
         return "yes"
-    return "maybe" if plan.seconds <= seconds else "no"
+    return "maybe" if plan.seconds <= goals.seconds_to_deadline else "no"
 
 
 def _compare_with_budget(plan: ClusterPlan, budget: float | None) -> bool | None:

@@ -7,8 +7,10 @@ layout with the least expected cost is chosen; among those of about the same cos
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate
 from typing import Literal, NamedTuple
 
 from batch_inference.common.errors import PlanError
@@ -19,15 +21,23 @@ from batch_inference.config.sections.record_rules import FrozenModel
 from batch_inference.planning.clusters import sizing
 from batch_inference.planning.clusters.cluster_choice import ClusterDecision, PlanningContext, choose_clusters
 from batch_inference.planning.clusters.cluster_model import SizedStage, StageWorkload
+from batch_inference.planning.clusters.instance_quotas import list_instance_types
+from batch_inference.planning.clusters.rate_model import Rate, compute_rate
+from batch_inference.planning.clusters.work_division import (
+    BalancedLists,
+    EqualShards,
+    SizeProfile,
+    WholeObjects,
+)
 from batch_inference.planning.inputs.input_listing import InputPlan
 from batch_inference.planning.inputs.input_split import MIN_SPLIT_BYTES, compute_largest_list_bytes
+from batch_inference.planning.transform_settings import get_max_payload_mb
 
 # A layout within this factor of the cheapest counts as equally cheap, given the precision of estimates.
 COST_TOLERANCE = 1.03
-# Merging small objects means reading and writing them, so it is limited to what a task can do in minutes.
-SMALL_OBJECT_BYTES = sizing.MIN_SHARD_BYTES
-MAX_MERGED_OBJECTS = 200_000
-MAX_MERGED_BYTES = 2_000_000_000
+# Merging small objects means reading and writing them, so it is limited to what a task can do in half an hour.
+MAX_MERGED_OBJECTS = 500_000
+MAX_MERGED_BYTES = 10_000_000_000
 # Copies inside S3 that a task may ask for, and how long that takes with several at a time.
 MAX_COPIES = 50_000
 COPIES_PER_SECOND = 60.0
@@ -35,7 +45,7 @@ READS_PER_SECOND = 300.0
 # An object this large is lost as a whole when it fails, and joined by one task: it is split where possible.
 MAX_UNSPLIT_BYTES = 8 * sizing.MAX_SHARD_BYTES
 # Of three plausible assignments of equal pieces (contiguous, in turn, by hash), only the hash is uneven.
-EQUAL_PIECES_SKEW_WEIGHT = 1 / 3
+EQUAL_PIECES_HASH_WEIGHT = 1 / 3
 
 LayoutMode = Literal["unsplit", "pieces"]
 
@@ -44,7 +54,8 @@ class LayoutPlan(FrozenModel):
     """How the transform reads the input.
 
     `jobs` transform jobs share `objects` objects (an estimate where they are pieces); with more than one job each has
-    one instance. Objects below `merge_below_bytes` are merged, larger ones split, to pieces of `piece_bytes`.
+    one instance. Objects below `merge_below_bytes` are merged, at most `merged_objects` of them, and larger ones split,
+    to pieces of `piece_bytes`.
     """
 
     mode: LayoutMode
@@ -52,15 +63,20 @@ class LayoutPlan(FrozenModel):
     objects: int
     piece_bytes: int = 0
     merge_below_bytes: int = 0
+    merged_objects: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayoutCandidate:
-    """A possible layout, and the cluster chosen for it. With `has_lists` each instance is a job with its own list."""
+    """A possible layout, and the cluster chosen for it."""
 
     mode: LayoutMode
-    has_lists: bool
     decision: ClusterDecision
+
+    @property
+    def has_lists(self) -> bool:
+        """Whether each instance is a job with its own list."""
+        return self.stage.workload.has_lists
 
     @property
     def stage(self) -> SizedStage:
@@ -88,98 +104,139 @@ def choose_layout(
     params: RunParams,
     input_plan: InputPlan,
     sizes: Sequence[int],
+    profile: SizeProfile,
     context: PlanningContext,
 ) -> LayoutDecision:
-    """Choose the layout for objects of these sizes in bytes.
+    """Choose the layout for objects of these sizes in bytes; `profile` has them as text.
 
     Raises PlanError when no layout meets the goals.
     """
-    small_objects = _find_small_objects(input_plan, sizes)
+    max_payload_mb = get_max_payload_mb(pipeline, params, is_inference_pipeline=context.model.containers > 1)
+    small_objects = _find_small_objects(
+        input_plan, sizes, _compute_merge_limit(pipeline, params, context, max_payload_mb)
+    )
     candidates: list[LayoutCandidate] = []
     last_error = PlanError("there is no object to transform")
-    for mode, has_lists, workload in _build_workloads(pipeline, input_plan, sizes, small_objects):
+    for mode, workload in _build_workloads(
+        pipeline, input_plan, sizes, profile, small_objects, max_payload_mb
+    ):
         try:
             decision = choose_clusters(pipeline, params, [workload], context)
         except PlanError as error:
             last_error = error
             continue
-        candidates.append(LayoutCandidate(mode=mode, has_lists=has_lists, decision=decision))
+        candidates.append(LayoutCandidate(mode=mode, decision=decision))
     if not candidates:
         raise last_error
     chosen = _choose_candidate(candidates)
-    layout = _build_layout(
-        chosen, input_plan, params, merge_below_bytes=SMALL_OBJECT_BYTES if small_objects.objects else 0
-    )
+    layout = _build_layout(chosen, input_plan, params, small_objects)
     sentences = (
-        *_describe_pieces(layout, input_plan, small_objects.objects),
+        *_describe_pieces(layout, input_plan, chosen.stage.option.rate),
         *_describe_jobs(chosen, candidates, pipeline),
     )
     return LayoutDecision(decision=chosen.decision, layout=layout, sentences=sentences)
 
 
+def _compute_merge_limit(
+    pipeline: Pipeline, params: RunParams, context: PlanningContext, max_payload_mb: int
+) -> int:
+    """The size in bytes below which objects are merged, as a request of their own costs more than it is worth.
+
+    A request holds no more than the payload, and S3 splits and joins larger objects without reading them.
+    """
+    rates = (
+        compute_rate(context.history, stage="transform", instance_type=name, model_key=context.model.key)
+        for name in list_instance_types(pipeline, params, "transform")
+    )
+    worth = max(rate.seconds_per_request / rate.seconds_per_byte for rate in rates) / sizing.MAX_REQUEST_SHARE
+    return round(min(worth, max_payload_mb * sizing.BYTES_PER_PAYLOAD_MB, MIN_SPLIT_BYTES))
+
+
 class _SmallObjects(NamedTuple):
-    """Objects that can be merged."""
+    """Objects that are merged: their number and bytes, and the size that is too large."""
 
-    objects: int
-    bytes: int
+    objects: int = 0
+    bytes: int = 0
+    below_bytes: int = 0
 
 
-def _find_small_objects(input_plan: InputPlan, sizes: Sequence[int]) -> _SmallObjects:
-    """The small objects, if there are several and one task can read them all; else none."""
-    number = sum(each < SMALL_OBJECT_BYTES for each in sizes)
-    total = sum(each for each in sizes if each < SMALL_OBJECT_BYTES)
-    is_mergeable = not input_plan.compressed_objects and 2 <= number <= MAX_MERGED_OBJECTS
-    return _SmallObjects(number, total) if is_mergeable and total <= MAX_MERGED_BYTES else _SmallObjects(0, 0)
+def _find_small_objects(input_plan: InputPlan, sizes: Sequence[int], limit_bytes: int) -> _SmallObjects:
+    """The objects below the limit, the smallest first, as many as one task can read; none where that is not two.
+
+    What is not merged is copied, so nothing is merged where that would be too many.
+    """
+    if input_plan.compressed_objects:
+        return _SmallObjects()
+    number = sum(each < limit_bytes for each in sizes)
+    if number < 2 or number > MAX_MERGED_OBJECTS + MAX_COPIES:
+        return _SmallObjects()
+    smallest = sorted(each for each in sizes if each < limit_bytes)[:MAX_MERGED_OBJECTS]
+    sums = list(accumulate(smallest))
+    count = bisect_right(sums, MAX_MERGED_BYTES)
+    return _SmallObjects(count, sums[count - 1], smallest[count - 1] + 1) if count > 1 else _SmallObjects()
 
 
 def _build_workloads(
-    pipeline: Pipeline, input_plan: InputPlan, sizes: Sequence[int], small_objects: _SmallObjects
-) -> Iterator[tuple[LayoutMode, bool, StageWorkload]]:
-    """Each possible mode, whether jobs have their own lists, and the transform's workload; simplest first."""
+    pipeline: Pipeline,
+    input_plan: InputPlan,
+    sizes: Sequence[int],
+    profile: SizeProfile,
+    small_objects: _SmallObjects,
+    max_payload_mb: int,
+) -> Iterator[tuple[LayoutMode, StageWorkload]]:
+    """Each possible mode, and the transform's workload; simplest first."""
     is_compressed = bool(input_plan.compressed_objects)
     pieces = _estimate_pieces(input_plan, sizes, small_objects)
     # Where it can be split, an object above this size never stays whole, whatever the cost.
     can_stay_unsplit = is_compressed or input_plan.largest_bytes <= MAX_UNSPLIT_BYTES or pieces is None
-    jobs = pipeline.transform.max_jobs
-    unsplit = StageWorkload(
-        name="transform",
-        bytes=input_plan.text_bytes,
-        max_parallelism=input_plan.objects,
-        object_count=input_plan.objects,
-    )
+    jobs, text_bytes = pipeline.transform.max_jobs, input_plan.text_bytes
+    whole = WholeObjects(profile=profile, can_be_hashed=True, max_payload_mb=max_payload_mb)
     if can_stay_unsplit:
-        has_equal_objects = (
-            input_plan.sum_squared_bytes * input_plan.objects <= 1.01 * float(input_plan.text_bytes) ** 2
-        )
-        yield "unsplit", False, replace(
-            unsplit,
-            largest_object_bytes=input_plan.largest_text_bytes,
-            sum_squared_bytes=input_plan.sum_squared_bytes,
-            skew_weight=EQUAL_PIECES_SKEW_WEIGHT if has_equal_objects else 1.0,
-        )  # fmt: skip
+        yield "unsplit", StageWorkload(name="transform", work=whole)
     if pieces is not None:
-        split = replace(
-            unsplit,
+        shards = EqualShards(
+            bytes=text_bytes,
             max_parallelism=pieces.max_count,
-            object_count=0,
-            preparation_seconds=pieces.preparation_seconds,
+            min_shards=pieces.whole_count,
+            max_payload_mb=max_payload_mb,
+            hash_weight=EQUAL_PIECES_HASH_WEIGHT,
         )
-        yield "pieces", False, replace(split, has_equal_shards=True, skew_weight=EQUAL_PIECES_SKEW_WEIGHT)
-    if can_stay_unsplit and jobs > 1:
+        split = StageWorkload(name="transform", work=shards, preparation_seconds=pieces.preparation_seconds)
+        yield "pieces", split
+    if jobs < 2:
+        return
+    if can_stay_unsplit:
         compression_ratio = sizing.ASSUMED_COMPRESSION_RATIO if is_compressed else 1
         lists = tuple(compression_ratio * each for each in compute_largest_list_bytes(sizes, jobs))
-        yield "unsplit", True, replace(unsplit, max_parallelism=len(lists), largest_list_bytes=lists)
-    if pieces is not None and jobs > 1:
+        requests = profile.count_requests(max_payload_mb)
+        yield (
+            "unsplit",
+            StageWorkload(
+                name="transform",
+                work=BalancedLists(bytes=text_bytes, requests=requests, largest_list_bytes=lists),
+                has_lists=True,
+            ),
+        )
+    if pieces is not None:
         counts = range(1, min(jobs, pieces.max_count) + 1)
-        lists = tuple(-(-input_plan.text_bytes // count) for count in counts)
-        yield "pieces", True, replace(split, max_parallelism=len(lists), largest_list_bytes=lists)
+        lists = tuple(-(-text_bytes // count) for count in counts)
+        requests = sizing.count_requests(pieces.whole_count, text_bytes, max_payload_mb)
+        yield (
+            "pieces",
+            replace(
+                split,
+                work=BalancedLists(bytes=text_bytes, requests=requests, largest_list_bytes=lists),
+                has_lists=True,
+            ),
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class _PieceEstimate:
-    """The most pieces that the input gives, and the seconds that it takes to write them."""
+    """The most pieces that the input gives, those that are whole objects, and the seconds to write them."""
 
     max_count: int
+    whole_count: int
     preparation_seconds: float
 
 
@@ -190,14 +247,15 @@ def _estimate_pieces(
     if input_plan.compressed_objects:
         return None
     splittable_sizes = [each for each in sizes if each > MIN_SPLIT_BYTES]
-    unsplit_count = len(sizes) - len(splittable_sizes) - small_objects.objects
-    copy_count = sum(max(1, each // sizing.MAX_SHARD_BYTES) for each in splittable_sizes) + unsplit_count
+    whole_count = len(sizes) - len(splittable_sizes) - small_objects.objects
+    copy_count = sum(max(1, each // sizing.MAX_SHARD_BYTES) for each in splittable_sizes) + whole_count
     if not (splittable_sizes or small_objects.objects) or copy_count > MAX_COPIES:
         return None
     return _PieceEstimate(
         max_count=sum(map(sizing.compute_max_shards, splittable_sizes))
-        + unsplit_count
+        + whole_count
         + (sizing.compute_max_shards(small_objects.bytes) if small_objects.objects else 0),
+        whole_count=whole_count,
         preparation_seconds=copy_count / COPIES_PER_SECOND + small_objects.objects / READS_PER_SECOND,
     )
 
@@ -205,13 +263,19 @@ def _estimate_pieces(
 def _choose_candidate(candidates: Sequence[LayoutCandidate]) -> LayoutCandidate:
     def rank(each: LayoutCandidate) -> tuple[float, ...]:
         goals, choice = each.decision.goals, each.decision.cluster_plan
-        late = goals.seconds_to_deadline is not None and choice.seconds_high > goals.seconds_to_deadline
+        late = not goals.is_safe(choice)
+        # As `choose_best` weighs what is not safe.
+        weight = (
+            1.0
+            if goals.seconds_to_deadline is None or not late
+            else 1 - choice.compute_probability(goals.seconds_to_deadline)
+        )
         fixed = each.stage.workload.requested_instance_count or 0
         return (
             max(0, fixed - each.stage.instance_count),
             each.decision.approval_reason is not None,
             late,
-            choice.seconds if goals.prefer == "speed" else each.cost,
+            choice.seconds if goals.prefer == "speed" else each.cost * weight,
         )
 
     *flags, least = min(rank(each) for each in candidates)
@@ -223,15 +287,16 @@ def _choose_candidate(candidates: Sequence[LayoutCandidate]) -> LayoutCandidate:
 
 
 def _build_layout(
-    chosen: LayoutCandidate, input_plan: InputPlan, params: RunParams, *, merge_below_bytes: int
+    chosen: LayoutCandidate, input_plan: InputPlan, params: RunParams, small_objects: _SmallObjects
 ) -> LayoutPlan:
     jobs = chosen.stage.instance_count if chosen.has_lists else 1
     if chosen.mode == "unsplit":
         return LayoutPlan(mode="unsplit", jobs=jobs, objects=input_plan.objects)
     per_instance = sizing.SHARDS_PER_INSTANCE
     if not chosen.has_lists:
-        working_seconds = chosen.stage.seconds - chosen.stage.option.rate.start_seconds
-        per_instance = sizing.choose_shards_per_instance(working_seconds)
+        per_instance = sizing.choose_shards_per_instance(
+            chosen.stage.working_seconds, chosen.stage.option.rate.seconds_per_request
+        )
     shards = sizing.compute_shard_sizes(
         input_plan.text_bytes,
         chosen.stage.instance_count,
@@ -242,12 +307,13 @@ def _build_layout(
         mode="pieces",
         jobs=jobs,
         piece_bytes=shards.bytes,
-        merge_below_bytes=merge_below_bytes,
+        merge_below_bytes=small_objects.below_bytes,
+        merged_objects=small_objects.objects,
         objects=shards.count,
     )
 
 
-def _describe_pieces(layout: LayoutPlan, input_plan: InputPlan, small_count: int) -> Iterator[str]:
+def _describe_pieces(layout: LayoutPlan, input_plan: InputPlan, rate: Rate) -> Iterator[str]:
     if layout.mode == "unsplit":
         yield "The objects are transformed unsplit, each by one instance."
         return
@@ -256,10 +322,11 @@ def _describe_pieces(layout: LayoutPlan, input_plan: InputPlan, small_count: int
             f"Objects are split at line ends, inside S3, into about {format_count(layout.objects, 'piece')} of "
             f"{format_bytes(layout.piece_bytes)}, because SageMaker gives an object to one instance as a whole."
         )
-    if small_count:
+    if layout.merged_objects:
+        basis = "is measured to take" if rate.runs else "is assumed to take"
         yield (
-            f"{format_count(small_count, 'object')} below {format_bytes(layout.merge_below_bytes)} are merged, because "
-            "each would cost round trips of its own."
+            f"{format_count(layout.merged_objects, 'object')} below {format_bytes(layout.merge_below_bytes)} are "
+            f"merged, because each would be a request of its own, which {basis} {rate.seconds_per_request:.2g} s."
         )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import json
+from array import array
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import NamedTuple, TextIO
@@ -14,6 +15,7 @@ from batch_inference.common.formatting import conjugate_be, format_count, join_w
 from batch_inference.common.s3_uri import get_folder_uri, split_s3_uri
 from batch_inference.config.sections.record_rules import FrozenModel
 from batch_inference.planning.clusters import sizing
+from batch_inference.planning.clusters.work_division import SizeProfile
 
 # Hashing a thousand lines at once is five times as fast as one by one.
 LINES_PER_BATCH = 1000
@@ -76,8 +78,8 @@ class ExcludedObjects(FrozenModel):
 class InputPlan(FrozenModel):
     """The input of a run, without empty objects.
 
-    `text_bytes` is `bytes` with compressed objects counted at their estimated uncompressed size, `sum_squared_bytes`
-    the sum of the squares of these sizes; `digest` changes when any key, size or ETag does.
+    `text_bytes` is `bytes` with compressed objects counted at their estimated uncompressed size; `digest` changes when
+    any key, size or ETag does.
     """
 
     uri: str
@@ -86,7 +88,6 @@ class InputPlan(FrozenModel):
     largest_bytes: int
     text_bytes: int
     largest_text_bytes: int
-    sum_squared_bytes: float
     compressed_objects: int
     digest: str
     excluded: ExcludedObjects = ExcludedObjects()
@@ -101,11 +102,11 @@ class NaivePlan(FrozenModel):
 
 def summarize_input(
     uri: str, objects: Iterable[S3Object], compression: str, max_instances: int
-) -> tuple[InputPlan, NaivePlan]:
+) -> tuple[InputPlan, NaivePlan, SizeProfile]:
     """Summarize a listing, read once and not kept. `max_instances` is the size of the naive run."""
     digest = hashlib.sha256()
     object_count = total = largest = text = largest_text = compressed_count = 0
-    sum_squared_bytes = 0.0
+    profile, text_sizes = SizeProfile(), array("q")
     naive_bytes = [0] * max_instances
     lines: list[str] = []
     for key, size_, etag in objects:
@@ -120,14 +121,17 @@ def summarize_input(
         text += text_size
         largest = max(largest, size_)
         largest_text = max(largest_text, text_size)
-        sum_squared_bytes += float(text_size) * text_size
+        text_sizes.append(text_size)
         naive_bytes[object_count % max_instances] += text_size
         object_count += 1
         lines.append(format_listing_line(key, size_, etag))
         if len(lines) == LINES_PER_BATCH:
             digest.update("".join(lines).encode())
             lines.clear()
+            profile.extend(text_sizes)
+            del text_sizes[:]
     digest.update("".join(lines).encode())
+    profile.extend(text_sizes)
     described = InputPlan(
         uri=uri,
         objects=object_count,
@@ -135,11 +139,10 @@ def summarize_input(
         largest_bytes=largest,
         text_bytes=text,
         largest_text_bytes=largest_text,
-        sum_squared_bytes=sum_squared_bytes,
         compressed_objects=compressed_count,
         digest=digest.hexdigest(),
     )
-    return described, NaivePlan(instance_count=max_instances, largest_share_bytes=max(naive_bytes))
+    return described, NaivePlan(instance_count=max_instances, largest_share_bytes=max(naive_bytes)), profile
 
 
 def format_listing_line(key: str, size: int, etag: str) -> str:

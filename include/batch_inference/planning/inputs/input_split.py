@@ -6,6 +6,7 @@ are merged, and jobs of one instance read balanced lists of objects.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from heapq import heapify, heapreplace, nlargest
@@ -49,19 +50,26 @@ InputPiece = tuple[ByteRange, ...]
 
 
 def split_objects(
-    objects: Iterable[S3Object], *, piece_bytes: int, merge_below_bytes: int, is_splittable: bool
+    objects: Iterable[S3Object],
+    *,
+    piece_bytes: int,
+    merge_below_bytes: int,
+    merged_objects: int | None = None,
+    is_splittable: bool,
 ) -> Iterator[InputPiece]:
     """Pieces that hold every byte of every object exactly once; empty objects are skipped.
 
     An object of two `piece_bytes` or more is split into equal pieces, where it is splittable and large enough for S3 to
-    copy ranges of it. Objects smaller than `merge_below_bytes` are merged until they make a piece.
+    copy ranges of it. Objects smaller than `merge_below_bytes` are merged until they make a piece, the first
+    `merged_objects` of them; None: all.
     """
     small_objects: list[ByteRange] = []
-    small_bytes = 0
+    small_bytes, left = 0, math.inf if merged_objects is None else merged_objects
     for item in objects:
         if item.size <= 0:
             continue
-        if item.size < merge_below_bytes:
+        if item.size < merge_below_bytes and left > 0:
+            left -= 1
             small_objects.append(_take_whole(item))
             small_bytes += item.size
             if small_bytes >= piece_bytes:
