@@ -106,7 +106,7 @@ def test_column_names_in_the_first_line_are_seen() -> None:
         ),
         (
             '{"id": 1,\n "x": 2}\n', JSON,
-            ("in/a: line 1 is not JSON (Expecting property name enclosed in double quotes: line 1 column 10 (char 9)), "
+            ("in/a: line 1 is not JSON: Expecting property name enclosed in double quotes at character 10, "
              "and SageMaker ends a record at each line end; write one object "
              "to a line, or add a preprocess section, which keeps such lines aside"),
         ),

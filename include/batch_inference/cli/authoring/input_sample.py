@@ -24,7 +24,7 @@ from batch_inference.common.object_names import is_control_name
 from batch_inference.common.s3_uri import split_s3_uri
 from batch_inference.jobs.common.binary_formats import GZIP, PARQUET, ZSTD
 from batch_inference.jobs.common.cell_types import MAX_PRECISION, parse_cell
-from batch_inference.jobs.common.json_reading import JsonNumber, decode_record, to_cell
+from batch_inference.jobs.common.json_reading import JsonNumber, decode_object, decode_record, to_cell
 from batch_inference.jobs.config.preprocess_config import Column, InputConfig
 from batch_inference.jobs.preprocess.objects import InputObject
 from batch_inference.jobs.preprocess.readers.csv_records import CsvRecordReader
@@ -306,12 +306,9 @@ def _read_json_lines(texts: Sequence[str]) -> list[dict[str, list[Cell]]]:
             if not line.strip():
                 continue
             try:
-                record = decode_record(line.strip(" \t\r\n"))
+                records.append(decode_object(line.strip(" \t\r\n")))
             except ValueError as error:
-                raise SampleError(f"line {number} is not JSON: {error}") from None
-            if not isinstance(record, dict):
-                raise SampleError(f"line {number} is JSON, but not an object")
-            records.append(record)
+                raise SampleError(f"line {number} {error}") from None
         names = list(dict.fromkeys(name for record in records for name in record))
         tables.append({name: [_to_sample_cell(record.get(name)) for record in records] for name in names})
     return tables

@@ -67,6 +67,22 @@ def decode_record(text: str) -> Any:
     return record
 
 
+def decode_object(text: str) -> dict[str, Any]:
+    """Decode one JSON record that is an object, as `decode_record` does.
+
+    Raises ValueError for anything else; its text goes on from a subject: `is not JSON: …`.
+    """
+    try:
+        record = decode_record(text)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"is not JSON: {error.msg} at character {error.pos + 1}") from None
+    except ValueError as error:
+        raise ValueError(f"is not JSON: {error}") from None
+    if not isinstance(record, dict):
+        raise ValueError("is JSON, but not an object")  # noqa: TRY004 - callers report both alike
+    return record
+
+
 def decode_prediction(text: str) -> Any:
     """Decode one JSON prediction, numbers as written, NaN and infinity as `NonFiniteJsonNumber`. Raises ValueError."""
     return _decode(_PREDICTION_DECODER, text)

@@ -11,7 +11,7 @@ from batch_inference.jobs.common.blocks import Block
 from batch_inference.jobs.common.cell_types import FALSE_WORDS, TRUE_WORDS
 from batch_inference.jobs.common.csv_reading import UnreadableRecordError, find_empty_strings, parse_rows
 from batch_inference.jobs.common.errors import JoinError
-from batch_inference.jobs.common.json_reading import Cell, decode_record, to_cell
+from batch_inference.jobs.common.json_reading import Cell, decode_object, to_cell
 from batch_inference.jobs.config.join_spec import JoinSpec
 
 _TRUE_TEXTS, _FALSE_TEXTS = (
@@ -118,10 +118,8 @@ class RecordBlock:
         rows: list[list[Cell]] = []
         for index, line in enumerate(self.split_lines()):
             try:
-                record = decode_record(line.decode("utf-8"))
+                record = decode_object(line.decode("utf-8"))
             except ValueError as error:
-                raise JoinError(f"{self.label(index)} is not JSON: {error}") from error
-            if not isinstance(record, dict):
-                raise JoinError(f"{self.label(index)} is not a JSON object")
+                raise JoinError(f"{self.label(index)} {error}") from error
             rows.append([to_cell(record.get(name)) for name in self.columns])
         return rows

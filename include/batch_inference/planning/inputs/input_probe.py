@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from batch_inference.common.formatting import format_count
 from batch_inference.config.sections.stages import InputSection
 from batch_inference.jobs.common.binary_formats import BYTE_ORDER_MARK, GZIP, PARQUET
-from batch_inference.jobs.common.json_reading import decode_record
+from batch_inference.jobs.common.json_reading import decode_object, decode_record
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,12 +122,12 @@ def _find_line_problem(line: bytes, source: InputSection) -> str | None:
 
 
 def _check_json_line(text: str) -> str | None:
-    found = "is JSON, but not an object"
     try:
-        if isinstance(decode_record(text), dict):
-            return None
+        decode_object(text)
     except ValueError as error:
-        found = f"is not JSON ({error})"
+        found = str(error)
+    else:
+        return None
     return (
         f"{found}, and SageMaker ends a record at each line end; write one object to a line, or add a preprocess "
         "section, which keeps such lines aside"

@@ -110,7 +110,7 @@ def test_what_begins_an_object_and_is_no_record_is_not_joined(
 @pytest.mark.parametrize(
     ("line", "found"),
     [
-        (b"[1]", "is not a JSON object"),
+        (b"[1]", "is JSON, but not an object"),
         (b'{"id": "b", "age": 1', "is not JSON"),
         (b'{"id": "b", "age": 1.5}', "age is '1.5', allowed is a whole number"),
         (b'{"id": "b", "balance": NaN}', "is not JSON: it holds NaN, which JSON does not have"),

@@ -6,11 +6,10 @@ Members become cells: a number keeps its digits, null and a missing member are e
 
 from __future__ import annotations
 
-import json
 from itertools import islice
 from typing import Iterable, Sequence
 
-from batch_inference.jobs.common.json_reading import decode_record, to_cell
+from batch_inference.jobs.common.json_reading import decode_object, to_cell
 from batch_inference.jobs.preprocess.readers.batch import ParsedRecords, end_with_line_feed
 
 
@@ -53,13 +52,9 @@ class JsonRecordReader:
 
     def _parse_row(self, line: str) -> tuple[list[str], str]:
         try:
-            record = decode_record(line.strip(" \t\r\n"))
-        except json.JSONDecodeError as error:
-            return [], f"the line is not JSON: {error.msg} at character {error.pos + 1}"
+            record = decode_object(line.strip(" \t\r\n"))
         except ValueError as error:
-            return [], f"the line is not JSON: {error}"
-        if not isinstance(record, dict):
-            return [], "the line is JSON, but not an object"
+            return [], f"the line {error}"
         if self.unseen_names:
             self.unseen_names.difference_update(record)
             self.seen_members.update(record)
