@@ -92,7 +92,9 @@ def _stage(stage: Mapping[str, Any], planned: Mapping[str, Any], error: float | 
     if error is not None:
         lines.append(_indent(f"the plan said {planned_range}, off by {error:+.0%}"))
     elif not planned["runs"]:
-        lines += _wrap(f"{planned_range} was assumed, since no run was measured; the next plan uses this one")
+        lines += _wrap(
+            f"the plan assumed {planned_range}, since no run was measured before; the next one uses this run"
+        )
     for reason in stage["why"]:
         lines += _wrap(reason)
     return lines
@@ -123,14 +125,14 @@ def _format_alternatives(comparison: Mapping[str, Any]) -> list[str]:
     if naive["billed_seconds"] is not None:
         lines += _field(
             "unsized",
-            f"{format_count(naive['instance_count'], 'instance')} on the unsplit input: billed "
-            f"{_format_seconds(naive['billed_seconds'])} to transform",
-            f"that is {format_dollars(naive['dollars'])}",
+            f"{format_count(naive['instance_count'], 'instance')} on the unsplit input would be billed "
+            f"{_format_seconds(naive['billed_seconds'])}",
+            f"to transform: {format_dollars(naive['dollars'])}",
         )
     if endpoint["breakeven_records_per_day"] is not None:
         lines += _field(
             "endpoint",
-            f"always on {format_dollars(endpoint['dollars_per_day'])} a day, cheaper above "
+            f"one that is always on costs {format_dollars(endpoint['dollars_per_day'])} a day: less than runs above",
             f"{endpoint['breakeven_records_per_day']:,} records a day",
         )
     return lines

@@ -133,7 +133,7 @@ def test_what_stated_defaults_gave_is_not_held_against_the_plan() -> None:
     figures = report()
     assert figures["plan_error"] == {"preprocess": None, "transform": None}
     text = " ".join(render_text(figures).split())
-    assert "was assumed, since no run was measured; the next plan uses this one" in text
+    assert "since no run was measured before; the next one uses this run" in text
     assert "off by" not in text
     assert "assumed 1 min 31 s" in render_html(figures)
     assert [row.predicted_seconds for row in build_history_rows(figures)] == [None, None]
