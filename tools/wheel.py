@@ -7,6 +7,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import zipfile
+from collections import Counter
 from pathlib import Path
 
 from tools.checkout import REPO
@@ -41,5 +43,23 @@ def build_wheel(target: Path, root: Path = REPO) -> Path:
         return Path(shutil.move(wheel, target / wheel.name))
 
 
+def summarize_wheel(wheel: Path) -> list[str]:
+    """A line for each package of the wheel: files, bytes before compression, and name; then the sum."""
+    counts: Counter[str] = Counter()
+    sizes: Counter[str] = Counter()
+    with zipfile.ZipFile(wheel) as archive:
+        for entry in archive.infolist():
+            top, _, rest = entry.filename.partition("/")
+            folder = rest.partition("/")[0] if top == "batch_inference" and "/" in rest else ""
+            name = f"{top}/{folder}".rstrip("/")
+            counts[name] += 1
+            sizes[name] += entry.file_size
+    rows = [*((name, counts[name], sizes[name]) for name in sorted(counts))]
+    rows.append(("in all", counts.total(), sizes.total()))
+    return [f"{count:>5} files {size / 1e3:>8,.1f} kB  {name}" for name, count, size in rows]
+
+
 if __name__ == "__main__":
-    print(f"wrote {build_wheel(REPO / 'dist').relative_to(REPO)}")
+    built = build_wheel(REPO / "dist")
+    print("\n".join(summarize_wheel(built)))
+    print(f"wrote {built.relative_to(REPO)}, {built.stat().st_size / 1e3:,.0f} kB")
