@@ -6,11 +6,15 @@ is what the DAG file costs in the process of a task, which reads the file of its
 Each count is measured in a process of its own: the import of the package on top of Airflow and of the modules that its
 operators inherit from, then the DAGs. In the same process as many plain DAGs are built, each a chain of as many stock
 operators, without params and requests: the ratio to these holds on any machine. Seconds are of CPU.
+
+Then the start of one task, as a whole process from Python's start to the task that Airflow's task runner would execute,
+with 1 and with 200 pipelines in turns: medians of CPU and of wall time.
 """
 
 from __future__ import annotations
 
 import importlib
+import itertools
 import json
 import logging
 import os
@@ -20,7 +24,9 @@ import subprocess
 import sys
 import tempfile
 import time
+from datetime import UTC, datetime
 from pathlib import Path
+from statistics import median
 from typing import Any, TypedDict
 
 from tools.checkout import REPO
@@ -35,6 +41,7 @@ BASE_MODULES = (
 )
 PIPELINE_COUNTS = (1, 200, 1_000)
 TEAM_COUNT = 20
+TASK_START_COUNTS, TASK_STARTS = (1, 200), 7
 #: The DAG file of a company with many pipelines; the folder is a temporary one here.
 DAG_FILE = """
 from batch_inference import pipeline_dags
@@ -105,6 +112,46 @@ def measure_parsing(pipeline_count: int) -> ParseCost:
     }
 
 
+def start_task() -> None:
+    """Do in this process what Airflow's task runner does before it executes the first task of the first pipeline."""
+    comms: Any = importlib.import_module("airflow.sdk.execution_time.comms")
+    task_runner: Any = importlib.import_module("airflow.sdk.execution_time.task_runner")
+    dag_id = os.environ[TASK_DAG_ID]
+    details = comms.StartupDetails.model_construct(
+        ti=comms.TaskInstance.model_construct(dag_id=dag_id, task_id="plan", run_id="manual", try_number=1),
+        dag_rel_path="dags.py",
+        bundle_info=comms.BundleInfo(name="dags-folder"),
+        ti_context=comms.TIRunContext.model_construct(max_tries=0),
+        start_date=datetime.now(UTC),
+        sentry_integration="",
+    )
+    instance = task_runner.parse(details, logging.getLogger(__name__))
+    assert (instance.task.dag_id, instance.task.task_id) == (dag_id, "plan")
+
+
+def measure_task_starts(environment: dict[str, str]) -> dict[int, tuple[float, float]]:
+    """Seconds of CPU and of wall time that a task's process takes to start, by the number of pipelines."""
+    took: dict[int, list[tuple[float, float]]] = {count: [] for count in TASK_START_COUNTS}
+    with tempfile.TemporaryDirectory() as folder:
+        for count in TASK_START_COUNTS:
+            pipelines = Path(folder) / str(count) / "pipelines"
+            write_pipelines(pipelines, count)
+            (pipelines.parent / "dags.py").write_text(DAG_FILE.format(folder=str(pipelines)))
+        for _, count in itertools.product(range(TASK_STARTS + 1), TASK_START_COUNTS):
+            own = {"AIRFLOW__CORE__DAGS_FOLDER": str(Path(folder) / str(count)), TASK_DAG_ID: build_id(0)}
+            command = [sys.executable, "-m", "tools.benchmarks.parse", "--task"]
+            before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
+            subprocess.run(command, check=True, capture_output=True, env={**environment, **own})
+            wall, after = time.monotonic() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
+            cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+            took[count].append((cpu, wall))
+    # The first of each fills the caches of the disk.
+    return {
+        count: (median(cpu for cpu, _ in each[1:]), median(wall for _, wall in each[1:]))
+        for count, each in took.items()
+    }
+
+
 def build_id(number: int) -> str:
     """The id of a pipeline: its team and its name."""
     return f"team{number % TEAM_COUNT:02}.pipeline{number:04}"
@@ -148,6 +195,10 @@ def _build_stock_task(task: Any, arguments: dict[Any, dict[str, Any]]) -> Any:
 
 def main() -> int:
     """Measure the counts of the command line, or the default ones, each in a process; print a table."""
+    if sys.argv[1:] == ["--task"]:
+        logging.disable()
+        start_task()
+        return 0
     if sys.argv[1:2] == ["--one"]:
         logging.disable()
         print(json.dumps(measure_parsing(int(sys.argv[2]))))
@@ -184,6 +235,9 @@ def main() -> int:
                 f"  {cost['peak_mb']:6.0f} MB",
                 flush=True,
             )
+        print(f"\nstart of one task, the whole process: medians of {TASK_STARTS}, in turns\n")
+        for count, (cpu, wall) in measure_task_starts(environment).items():
+            print(f"{count:9,} pipelines  {cpu:5.2f} s of CPU  {wall:5.2f} s")
     return 0
 
 
