@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from batch_inference.common.errors import EmptyInputError, PlanError
-from batch_inference.common.formatting import format_bytes, format_count, format_dollars
+from batch_inference.common.formatting import format_bytes, format_count, format_dollars, format_duration
 from batch_inference.common.names import RunPaths
 from batch_inference.config.pipeline import Pipeline
 from batch_inference.config.run_params import RunParams, check_param_limits
@@ -30,6 +30,7 @@ from batch_inference.planning.clusters.cluster_model import ClusterPlan, SizedSt
 from batch_inference.planning.clusters.estimate import estimate_run, format_nights
 from batch_inference.planning.clusters.instance_quotas import list_instance_types
 from batch_inference.planning.clusters.join_sizing import build_join_workload, plan_join_job
+from batch_inference.planning.clusters.rate_model import Rate
 from batch_inference.planning.clusters.work_division import EqualShards, SizeProfile, WholeObjects
 from batch_inference.planning.inputs.input_layout import LayoutDecision, choose_layout
 from batch_inference.planning.inputs.input_listing import InputPlan, S3Object, summarize_input
@@ -53,6 +54,8 @@ from batch_inference.pricing.price_source import describe_foreign_prices
 
 SECONDS_PER_MINUTE = 60
 BYTES_PER_MB = 1_000_000
+#: Bytes of one MB of MaxPayloadInMB.
+MEBIBYTE = 1024 * 1024
 #: A person has at least this long to answer, however late it is.
 MIN_WAIT = timedelta(minutes=1)
 
@@ -203,6 +206,7 @@ class _RunPlanner:
             self._log_cluster(transform_stage, "shard", reason)
             types = decision.list_acceptable_types("preprocess")
             preprocess = self._plan_preprocess(types, preprocess_stage.instance_count, shards)
+            self._warn_of_time_limit(preprocess_stage, preprocess.max_runtime_seconds)
         else:
             layout = layout_decision.layout
             shard_count = layout.objects
@@ -212,6 +216,9 @@ class _RunPlanner:
                 self.log.add(sentence)
         types = decision.list_acceptable_types("transform")
         transform = self._plan_transform(types, transform_stage.instance_count, shard_count)
+        self._warn_of_time_limit(transform_stage, transform.max_runtime_seconds)
+        object_bytes = self.input.largest_text_bytes if preprocess is None else preprocess.shard_bytes
+        self._warn_of_timeouts(transform, transform_stage.option.rate, object_bytes)
         canary = self._plan_canary(decision)
         join_job = plan_join_job(pipeline, decision, shard_count, reason=reason, plan_log=self.log)
         estimate = estimate_run(clusters, decision.goals.confidence)
@@ -381,6 +388,33 @@ class _RunPlanner:
             **choose_time_limits(self.pipeline, self.log),
             shards=shard_count,
         )
+
+    def _warn_of_time_limit(self, stage: SizedStage, max_runtime_seconds: int) -> None:
+        """Add a sentence where the job of a stage is expected to be stopped before it is done."""
+        if stage.seconds > max_runtime_seconds:
+            self.log.add(
+                f"{stage.name.capitalize()} is expected to run for {format_duration(stage.seconds)}, and is stopped "
+                f"after {format_duration(max_runtime_seconds)}: raise {stage.name}.max_runtime_minutes, or allow more "
+                "instances."
+            )
+
+    def _warn_of_timeouts(self, transform: TransformPlan, rate: Rate, object_bytes: float) -> None:
+        """Add a sentence where a full request to one instance, at its `rate`, takes longer than SageMaker waits for it.
+
+        `object_bytes` are those of the largest object, which limits a request as the payload does. A request of one
+        record is not estimated: the size of a record is not known.
+        """
+        if transform.batch_strategy == "SingleRecord":
+            return
+        request_bytes = min(transform.max_payload_mb * MEBIBYTE, object_bytes)
+        concurrency = transform.max_concurrent_transforms
+        seconds = concurrency * rate.compute_work_seconds(request_bytes, 1)
+        if seconds > transform.timeout_seconds:
+            self.log.add(
+                f"A request of {format_bytes(request_bytes)} is expected to take {format_duration(seconds)} with "
+                f"{concurrency} at a time, longer than the {transform.timeout_seconds} s that SageMaker waits: raise "
+                "transform.timeout_seconds, or lower transform.max_payload_mb or transform.max_concurrent_transforms."
+            )
 
     def _plan_canary(self, decision: ClusterDecision) -> CalibrationLimits | None:
         """The limits of the transform after its canary; None where no canary is needed.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -60,6 +61,39 @@ def test_without_a_deadline_the_cheapest_run_has_one_instance_per_stage() -> Non
         "Transform uses 1 × ml.m5.xlarge, because cost is preferred, there is no deadline, and more instances never "
         "cost less." in made.sentences
     )
+
+
+def test_requests_and_jobs_that_are_expected_to_be_given_up_are_named_with_what_to_change() -> None:
+    """At 2 kB/s per instance a shard of 1.9 MB takes four times 500 s with four at a time, and all take 5 hours."""
+    slow = [
+        each.model_copy(update={"bytes": 2_000_000}) if each.stage == "transform" else each
+        for each in MEASURED
+    ]
+
+    def find(words: str, **transform: Any) -> list[str]:
+        limits = {"max_instances": 1, **transform}
+        made = plan([40_000_000], {f"transform.{key}": each for key, each in limits.items()}, history=slow)
+        return [text for text in made.sentences if words in text]
+
+    (late,) = find("is expected to take")
+    assert re.fullmatch(
+        r"A request of 1\.9 MB is expected to take 33 min \d\d s with 4 at a time, longer than the 600 s that "
+        r"SageMaker waits: raise transform\.timeout_seconds, or lower transform\.max_payload_mb or "
+        r"transform\.max_concurrent_transforms\.",
+        late,
+    )
+    for changes in (
+        {"timeout_seconds": 3600}, {"max_concurrent_transforms": 1}, {"batch_strategy": "SingleRecord"},
+    ):  # fmt: skip
+        assert find("is expected to take", **changes) == []
+    (stopped,) = find("is expected to run", max_runtime_minutes=60)
+    assert re.fullmatch(
+        r"Transform is expected to run for \d h \d\d min, and is stopped after 1 h 00 min: raise "
+        r"transform\.max_runtime_minutes, or allow more instances\.",
+        stopped,
+    )
+    assert find("is expected to run", max_runtime_minutes=600) == []
+    assert not any("is expected to" in text for text in plan([GB]).sentences)
 
 
 def test_with_speed_preferred_the_limits_are_used_up() -> None:
