@@ -22,6 +22,7 @@ from batch_inference.cli.models.model import (
     find_container,
     find_text_features,
 )
+from batch_inference.config.pipeline_files import load_pipeline_by_id
 from batch_inference.config.sections.stages import ContainerDefinition
 from tests.unit.builders import document, pipeline
 
@@ -153,6 +154,23 @@ def test_features_that_the_model_was_not_fitted_on_are_refused(
     """The default script takes cells by their position: another order would score without an error."""
     with pytest.raises(click.ClickException, match=said):
         compare(fitted, *columns)
+
+
+def test_a_new_pipeline_has_the_features_that_the_model_was_fitted_on(
+    s3: Any, fitted: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In its order; a column that it wants and the records do not have is named."""
+    (tmp_path / "in.csv").write_text("id,spend,age,city\na,1,2,x\nb,3,4,y\n")
+    assert main(["new", "fit", "--from", "in.csv", "--model", str(fitted)]) == 0
+    said = capsys.readouterr().out
+    assert f"run fit --input in.csv --model {fitted} --output scored/" in said
+    assert "not in features" not in said
+    written = load_pipeline_by_id("fit", tmp_path / "dags" / "pipelines")
+    assert written.feature_columns == ("age", "spend")
+    (tmp_path / "less.csv").write_text("id,spend\na,1\nb,3\n")
+    assert main(["new", "less", "--from", "less.csv", "--model", str(fitted)]) == 2
+    assert "was fitted on age, spend; less.csv does not have age" in capsys.readouterr().err
+    assert main(["new", "less", "--model", str(fitted)]) == 2
 
 
 def test_features_that_are_no_numbers_are_text_to_the_default_script() -> None:

@@ -7,6 +7,7 @@ import os
 import re
 import shlex
 import string
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any
 
 import click
 
-from batch_inference.cli.project import Project, find_local_path, find_project
+from batch_inference.cli.project import Project, convert_path, find_local_path, find_project
 from batch_inference.common.s3_uri import is_s3_uri, split_s3_uri
 from batch_inference.config.inheritance import DEFAULTS_NAME
 from batch_inference.config.pipeline_files import load_pipeline_by_id
@@ -40,11 +41,22 @@ EXAMPLE_INPUT = """\
 @click.option(
     "--from", "source", metavar="PATH", help="CSV, JSON Lines or Parquet: a file, a folder or an S3 prefix"
 )
+@click.option(
+    "--model",
+    metavar="PATH",
+    callback=convert_path,
+    help="with --from: a model of joblib; the features are those that it was fitted on",
+)
 @click.option("--team", metavar="FOLDER", help="folder below the pipelines folder; the DAG is FOLDER.NAME")
 @click.option("--header/--no-header", default=None, help="whether CSV has a header; default: detected")
 @click.option("--endpoint-url", metavar="URL", help="with an S3 prefix: of the embedded AWS; default: AWS")
 def command(
-    name: str, source: str | None, team: str | None, header: bool | None, endpoint_url: str | None
+    name: str,
+    source: str | None,
+    model: Path | None,
+    team: str | None,
+    header: bool | None,
+    endpoint_url: str | None,
 ) -> None:
     """Write the pipeline file NAME.yaml, and a DAG file for it if none builds all pipelines of the folder.
 
@@ -52,6 +64,7 @@ def command(
 
     \b
     batch-inference new churn --from customers.csv
+    batch-inference new churn --from customers.csv --model model.joblib
     batch-inference new churn --team risk --from s3://my-bucket/customers/
     """
     for what, text in (("name", name), ("team", team)):
@@ -60,6 +73,8 @@ def command(
                 f"found the {what} {text!r}; allowed are lower-case letters, digits and _, a letter first, at most 40 "
                 "characters: batch-inference new churn"
             )
+    if model is not None and source is None:
+        raise click.UsageError("--model needs --from: the features are columns of a sample")
     project = find_project()
     folder = project.pipelines_folder / team if team else project.pipelines_folder
     targets = {"pipeline.yaml.tmpl": folder / f"{name}.yaml"}
@@ -73,7 +88,7 @@ def command(
     guesses: list[str] = []
     values = {"name": name, "id": f"{team}.{name}" if team else name, **_describe_example()}
     if source is not None:
-        values |= _describe_source(source, header, endpoint_url, guesses)
+        values |= _describe_source(source, model, header, endpoint_url, guesses)
     values |= _describe_project(project, folder)
     folder.mkdir(exist_ok=True)
     for template, target in targets.items():
@@ -95,9 +110,10 @@ def command(
         reads = f"--endpoint-url {endpoint_url} --conf {shlex.quote(conf)}"
     else:
         reads = f"--input {'FILE' if source is None or reads_s3 else shlex.quote(source)}"
+    model_file = shlex.quote(str(model or "MODEL_FILE"))
     click.echo(
         f"Lines marked CHANGE need your own value on AWS: {', '.join(changes)}. Next, on this machine:\n"
-        f"  batch-inference run {values['id']} {reads} --model MODEL_FILE --output scored/"
+        f"  batch-inference run {values['id']} {reads} --model {model_file} --output scored/"
     )
 
 
@@ -131,15 +147,16 @@ def _describe_example() -> dict[str, str]:
 
 
 def _describe_source(
-    source: str, header: bool | None, endpoint_url: str | None, guesses: list[str]
+    source: str, model: Path | None, header: bool | None, endpoint_url: str | None, guesses: list[str]
 ) -> dict[str, str]:
-    """The parts of the file that follow from a sample; appends to `guesses`."""
+    """The parts of the file that follow from a sample and perhaps a model; appends to `guesses`."""
     from batch_inference.cli.authoring.input_sample import (
         download_sample,
         iter_guesses,
         list_sample_files,
         sample_input,
     )
+    from batch_inference.cli.models.model import read_features
 
     with tempfile.TemporaryDirectory() as scratch:
         if not is_s3_uri(source):
@@ -162,8 +179,17 @@ def _describe_source(
     features = (
         [name for name in numbers if name in required and name != sample.id_column] or lines or [*required]
     )
+    fitted = None if model is None else read_features(model, sys.executable)[0]
+    if fitted is not None:
+        if absent := [name for name in fitted if name not in required]:
+            raise click.UsageError(
+                f"{model} was fitted on {', '.join(fitted)}; {source} does not have {', '.join(absent)} in each file"
+            )
+        features = fitted
+    elif model is not None:
+        guesses.append(f"features: {model} does not name those that it was fitted on")
     others = [name for name in required if name not in features and name != sample.id_column]
-    if others:
+    if others and fitted is None:
         guesses.append(f"not in features, since the model may not take text or dates: {', '.join(others)}")
     if not lines:
         guesses.append(

@@ -12,7 +12,13 @@ from typing import Any
 import click
 
 from batch_inference.cli.aws.upload import create_client
-from batch_inference.cli.models.model_archive import MODULES, PICKLES, build_model_archive, get_image_kind
+from batch_inference.cli.models.model_archive import (
+    MODULES,
+    PICKLES,
+    ModelArchiveError,
+    build_model_archive,
+    get_image_kind,
+)
 from batch_inference.cli.project import convert_path, find_project
 from batch_inference.common.formatting import format_bytes
 from batch_inference.common.s3_uri import split_s3_uri
@@ -71,30 +77,43 @@ def check_modules(container: ContainerDefinition, python: str) -> None:
             )
 
 
+def read_features(source: Path, python: str) -> tuple[list[str] | None, int | None]:
+    """Names and number of the features that a model file of joblib was fitted on; None for what it does not say.
+
+    The file is loaded with `python`. Raises ModelArchiveError where it cannot be.
+    """
+    done = subprocess.run([python, "-c", READ_FEATURES, source], capture_output=True, text=True, check=False)
+    if done.returncode:
+        reason = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        raise ModelArchiveError(f"{source} could not be loaded with {python}: {reason}")
+    names, count = json.loads(done.stdout.splitlines()[-1])
+    return names, count
+
+
 def compare_features(
     pipeline: Pipeline, source: Path, container: ContainerDefinition, python: str
 ) -> str | None:
     """Compare the features that a model file of joblib was fitted on with those that the pipeline sends.
 
-    The file is loaded with `python`. Gives a sentence where names differ or the file cannot be loaded; None otherwise,
-    and for other models, whose script is their own.
+    The file is loaded with `python`. Returns a sentence where names differ or the file cannot be loaded; None
+    otherwise, and for other models, whose script is their own.
 
     Raises click.ClickException where the number or the order differs: the default script takes cells by their position.
     """
     if get_image_kind(container.image) != "sklearn" or source.suffix.lower() not in PICKLES:
         return None
-    done = subprocess.run([python, "-c", READ_FEATURES, source], capture_output=True, text=True, check=False)
-    if done.returncode:
-        reason = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        return f"{source} could not be loaded with {python}, so its features were not compared: {reason}"
-    names, count = json.loads(done.stdout.splitlines()[-1])
+    try:
+        names, count = read_features(source, python)
+    except ModelArchiveError as error:
+        return f"{error}; so its features were not compared"
     sent = list(pipeline.feature_columns)
     if count is None or names == sent:
         return None
     if names is None or sorted(names) != sorted(sent):
         expected = f"{count} features" + (f": {', '.join(names)}" if names else "")
         if count == len(sent):
-            return names and f"{source} was fitted on {expected}; it gets by position {', '.join(sent)}"
+            by_position = f"{source} was fitted on {expected}; it gets by position {', '.join(sent)}"
+            return by_position if names else None
         found = f"{source} was fitted on {expected}; the pipeline sends {len(sent)}: {', '.join(sent)}"
     else:
         found = f"{source} was fitted on its features in another order than the pipeline sends them: {', '.join(sent)}"
