@@ -134,6 +134,14 @@ def build_sibling_hook(hook_class: Any, hook: Any) -> Any:
     return hook_class(**which, verify=hook.verify, config=hook.config)
 
 
+def get_sibling_client(hook_class: Any, hook: Any) -> Any:
+    """The client of another service with the settings of ``hook``, which keeps it: to create one takes 0.1 s of CPU."""
+    clients = vars(hook).setdefault("_sibling_clients", {})
+    if hook_class not in clients:
+        clients[hook_class] = get_client(build_sibling_hook(hook_class, hook))
+    return clients[hook_class]
+
+
 def call_with_retries(
     function: Callable[..., Any], arguments: dict[str, Any], *, retry_seconds: float = CALL_RETRY_SECONDS
 ) -> Any:

@@ -9,9 +9,8 @@ from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 
 from sagemaker_jobs.aws import (
     CALL_RETRY_SECONDS,
-    build_sibling_hook,
     call_with_retries,
-    get_client,
+    get_sibling_client,
     list_pages,
 )
 
@@ -23,7 +22,7 @@ OUTPUT_SUFFIX = ".out"
 
 def get_s3_client(hook: Any) -> Any:
     """An S3 client with the connection, region and settings of ``hook``."""
-    return get_client(build_sibling_hook(S3Hook, hook))
+    return get_sibling_client(S3Hook, hook)
 
 
 def to_folder_uri(uri: str) -> str:

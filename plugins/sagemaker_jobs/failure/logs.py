@@ -11,10 +11,9 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from sagemaker_jobs.aws import (
     CALL_RETRY_SECONDS,
-    build_sibling_hook,
     call_with_retries,
-    get_client,
     get_error_code,
+    get_sibling_client,
     list_pages,
 )
 
@@ -40,7 +39,7 @@ def tail_logs(
     streams that are not shown. {} if the job logged nothing. Without permission to read logs, one entry says so: a
     missing permission must not hide why the job failed.
     """
-    client = get_client(build_sibling_hook(AwsLogsHook, hook))
+    client = get_sibling_client(AwsLogsHook, hook)
     tails: dict[str, list[str]] = {}
     try:
         every_stream = list_log_streams(client, kind, job_name, retry_seconds=_PATIENCE_SECONDS)

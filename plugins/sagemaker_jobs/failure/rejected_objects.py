@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from airflow.providers.amazon.aws.hooks.logs import AwsLogsHook
 from botocore.exceptions import ClientError
 
-from sagemaker_jobs.aws import build_sibling_hook, get_client, get_error_code, list_pages
+from sagemaker_jobs.aws import get_error_code, get_sibling_client, list_pages
 from sagemaker_jobs.failure.logs import list_log_streams
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def read_rejected_objects(hook: SageMakerHook, job: Job, folder_uri: str) -> dic
 
 
 def _read_data_log(hook: SageMakerHook, job: Job) -> Iterator[str]:
-    client = get_client(build_sibling_hook(AwsLogsHook, hook))
+    client = get_sibling_client(AwsLogsHook, hook)
     try:
         streams = list(list_log_streams(client, job.kind, job.name))
     except ClientError as error:

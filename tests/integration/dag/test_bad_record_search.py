@@ -187,12 +187,6 @@ def service() -> Iterator[World]:
         # boto3 takes a second to build a client.
         patch.setattr("batch_inference.dag.bad_record_search.Storage", lambda *_: storage)
         logs = hook.get_session(REGION).client("logs", endpoint_url=url)
-        clients = {"S3Hook": storage.client, "AwsLogsHook": logs}
-        for module in ("s3", "failure.logs"):
-            patch.setattr(
-                f"sagemaker_jobs.{module}.build_sibling_hook", lambda kind, _: clients[kind.__name__]
-            )
-            patch.setattr(f"sagemaker_jobs.{module}.get_client", lambda client: client)
         storage.client.create_bucket(Bucket="bucket")
         logs.create_log_group(logGroupName=TRANSFORM.log_group)
         world = World(aws, hook, storage, logs)
