@@ -21,6 +21,8 @@ from typing import Any
 
 import yaml
 
+from local_aws.process_end import end_process
+
 DEFAULT_PORT = 5600
 
 
@@ -138,4 +140,4 @@ COMMANDS = {"serve": _serve, "usage": _usage, "document": _document}
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    end_process(main())

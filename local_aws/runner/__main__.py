@@ -7,6 +7,7 @@ import os
 import sys
 from pathlib import Path
 
+from local_aws.process_end import end_process
 from local_aws.runner.job_context import EventWriter
 from local_aws.runner.run_job import run_job
 from local_aws.runner.runner_spec import read_spec
@@ -31,4 +32,4 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    end_process(main(sys.argv[1:]))
