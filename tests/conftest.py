@@ -6,6 +6,7 @@ file: no test ever touches the home, database or plugins of the person who runs 
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
 import subprocess
@@ -69,14 +70,16 @@ LONG = (
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put the tests of `LONG` first; `--no-loadscope-reorder` keeps the order where files run side by side."""
+    items.sort(key=lambda item: find_place(item.path))
 
-    def place(item: pytest.Item) -> int:
-        path = item.path.relative_to(REPOSITORY / "tests")
-        return next(
-            (n for n, long in enumerate(LONG) if path == Path(long) or Path(long) in path.parents), len(LONG)
-        )
 
-    items.sort(key=place)
+@functools.cache
+def find_place(file: Path) -> int:
+    """The place of a file's tests: that in `LONG`, or behind all of it."""
+    path = file.relative_to(REPOSITORY / "tests")
+    return next(
+        (n for n, long in enumerate(LONG) if path == Path(long) or Path(long) in path.parents), len(LONG)
+    )
 
 
 @pytest.fixture(scope="session")

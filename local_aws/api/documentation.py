@@ -54,11 +54,12 @@ def update_pages(folder: Path) -> None:
 
 def build_settings_table(model: type[BaseModel], prefix: str = "") -> str:
     """Name, default, allowed values and meaning of every setting of `model`."""
+    schemas = model.model_json_schema()["properties"]
     rows = [
         (
             f"`{prefix}{name}`",
             _default(field),
-            _allowed(model, name),
+            _allowed(schemas[name]),
             " ".join((field.description or "").split()),
         )
         for name, field in model.model_fields.items()
@@ -101,8 +102,7 @@ def _default(field: FieldInfo) -> str:
     return f"`{json.dumps(value)}`"
 
 
-def _allowed(model: type[BaseModel], name: str) -> str:
-    schema = model.model_json_schema()["properties"][name]
+def _allowed(schema: dict[str, Any]) -> str:
     options: list[dict[str, Any]] = schema.get("anyOf", [schema])
     return " or ".join(_describe_schema(option) for option in options)
 

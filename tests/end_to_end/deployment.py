@@ -147,7 +147,7 @@ class Deployment:
         run_id: str,
         *,
         seconds: float = 900,
-        pause: float = 1,
+        pause: float = 2,
         watch: Callable[[], None] = lambda: None,
     ) -> str:
         """The final state of a run; `watch` is called at each look, and `pause` seconds are between two."""

@@ -275,9 +275,12 @@ def test_answers_may_be_typed_and_echo_an_id() -> None:
     ]  # fmt: skip
 
 
+SCHEMAS = Pipeline.model_json_schema()["$defs"]
+
+
 def allowed(section: str, field: str) -> list[str]:
     """The values that the pipeline file's schema allows for a field."""
-    values: list[str] = Pipeline.model_json_schema()["$defs"][section]["properties"][field]["enum"]
+    values: list[str] = SCHEMAS[section]["properties"][field]["enum"]
     return values
 
 
