@@ -208,12 +208,13 @@ class Pieces(NamedTuple):
     preparation_seconds: float
 
 
-def cut_and_merge(sizes: Sizes, piece_bytes: int, merge_below_bytes: int) -> Pieces:
-    """Cut each large object into equal parts, and put the small ones together to full pieces.
+def cut_and_merge(sizes: Sizes, piece_bytes: int, merge_below_bytes: int, most_merged: int) -> Pieces:
+    """Cut each large object into equal parts, and put the small ones together to full pieces, so many at most.
 
     Objects that are neither are copied. A piece of small objects is where the last of them is.
     """
     is_small = sizes < merge_below_bytes
+    is_small &= np.cumsum(is_small) <= most_merged
     rest, small = sizes[~is_small], sizes[is_small]
     parts = np.where(rest > MIN_CUT_BYTES, np.maximum(1, rest // piece_bytes), 1)
     places, written = [np.repeat(np.flatnonzero(~is_small), parts)], [np.repeat(rest // parts, parts)]

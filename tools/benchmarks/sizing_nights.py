@@ -172,25 +172,25 @@ WARM_UP, COUNTED = 10, 20
 
 
 def measure_calibration(pipelines: int, seed: int = 95) -> Sequence[Calibration]:
-    """Calibrations by kind of night, of `pipelines` for each: noise, outliers, growth, all of them."""
+    """Calibrations by kind of night, of some pipelines each; the last has noise, outliers and growth.
+
+    Of that kind there are five times as many, and their nights before the counted ones as well.
+    """
     kinds = {
-        "noise of 3 %": (Noise(night_sigma=0.03, instance_sigma=0.01, start_sigma=0.1), 0.0),
-        "noise of 10 %": (Noise(night_sigma=0.10, instance_sigma=0.02, start_sigma=0.2), 0.0),
-        "noise of 6 %, growth of 3 %": (NOISE, 0.03),
-        "noise of 6 %, 1 outlier in 30": (replace(NOISE, outlier_share=1 / 30), 0.0),
-        "all of it": (replace(NOISE, outlier_share=1 / 30), 0.02),
+        "noise of 3 %": (Noise(night_sigma=0.03, instance_sigma=0.01, start_sigma=0.1), 0.0, 1),
+        "noise of 10 %": (Noise(night_sigma=0.10, instance_sigma=0.02, start_sigma=0.2), 0.0, 1),
+        "noise of 6 %, growth of 3 %": (NOISE, 0.03, 1),
+        "noise of 6 %, 1 outlier in 20": (replace(NOISE, outlier_share=1 / 20), 0.0, 1),
+        "noise of 6 %, 1 outlier in 30, growth of 2 %": (replace(NOISE, outlier_share=1 / 30), 0.02, 5),
     }
-    found = []
-    everything: list[Night] = []
-    for number, (name, (noise, growth)) in enumerate(kinds.items()):
-        nights = [
-            night
-            for nights in _run_pipelines(pipelines, noise, growth, seed + number)
-            for night in nights[WARM_UP:]
-        ]
-        found.append(calibrate(name, nights))
-        everything += nights
-    return [*found, calibrate("all nights", everything)]
+    found: list[Calibration] = []
+    for number, (name, (noise, growth, times)) in enumerate(kinds.items()):
+        nights = list(_run_pipelines(times * pipelines, noise, growth, seed + number))
+        if times > 1:
+            early = [night for each in nights for night in each[1:WARM_UP]]
+            found.append(calibrate(f"nights 1 to {WARM_UP - 1} of the next", early))
+        found.append(calibrate(name, [night for each in nights for night in each[WARM_UP:]]))
+    return found
 
 
 def _run_pipelines(pipelines: int, noise: Noise, growth: float, seed: int) -> Iterator[list[Night]]:

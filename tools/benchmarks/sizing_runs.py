@@ -35,8 +35,8 @@ from tools.benchmarks.sizing_cases import DEFAULT_TYPE, GZIP_RATIO, Case
 
 INPUT_URI, OUTPUT_URI = "s3://bench/in/", "s3://bench/out/"
 NOW = datetime(2026, 1, 31, 2, 0, tzinfo=UTC)
-#: Small objects that a task can put together in a run; of more, the rest costs a round trip each.
-MAX_MERGED_OBJECTS = 200_000
+#: Objects that a task can put together or copy in a run; of more, each costs a round trip.
+MAX_COPIED_OBJECTS = 550_000
 
 
 def build_pipeline(case: Case, *, preprocess: bool) -> Pipeline:
@@ -184,7 +184,9 @@ def run_plan(
         layout = plan.require_layout()
         objects, lists = sizes, layout.jobs
         if layout.mode == "pieces":
-            objects, preparation_seconds = cut_and_merge(sizes, layout.piece_bytes, layout.merge_below_bytes)
+            objects, preparation_seconds = cut_and_merge(
+                sizes, layout.piece_bytes, layout.merge_below_bytes, layout.merged_objects
+            )
             seconds += preparation_seconds
     transform = run_job(
         objects,
@@ -266,7 +268,7 @@ def compute_bound(case: Case, *, preprocess: bool, deadline_seconds: float = mat
             work.append(float(seconds.sum()))
             largest.append(float(seconds.max()))
             continue
-        trips = max(0, len(sizes) - MAX_MERGED_OBJECTS)
+        trips = len(sizes) if len(sizes) > MAX_COPIED_OBJECTS else 0
         least = machine.compute_seconds(np.array([total])).sum() + trips * machine.object_seconds
         whole = sizes[sizes <= MIN_CUT_BYTES]
         work.append(float(least))

@@ -458,10 +458,10 @@ def _explain_instance_count(decision: ClusterDecision) -> str:
     deadline_text = f"{decision.deadline:%H:%M} UTC"
     if not goals.is_safe(decision.cluster_plan):
         nights = format_nights(goals.confidence)
-        return (
-            f"nothing within the limits is done by {deadline_text} in {nights}, and of what may be in time this costs "
-            "least for how likely it is"
-        )
+        finding = f"nothing within the limits is done by {deadline_text} in {nights}"
+        if not decision.cluster_plan.is_measured:
+            finding = f"no run was measured yet, so that nothing is sure to be done by {deadline_text}"
+        return f"{finding}, and of what may be in time this costs least for how likely it is"
     if goals.prefer == "speed":
         return f"speed is preferred, {deadline_text} is met and the limits{budget_clause} allow no faster"
     return f"that is the cheapest that is done by {deadline_text} in {format_nights(goals.confidence)}"

@@ -164,6 +164,11 @@ class ClusterPlan(NamedTuple):
                 return stage
         raise LookupError(f"this run has no job to {name}")
 
+    @property
+    def is_measured(self) -> bool:
+        """Whether runs of all types were measured."""
+        return all(stage.option.rate.runs for stage in self.stages)
+
     def compute_seconds_at(self, confidence: float) -> float:
         """Seconds that the run does not exceed with this probability; below 0.5 in the expected assignments."""
         seconds = self.job_seconds if confidence > 0.5 else self.seconds - AIRFLOW_OVERHEAD_SECONDS
@@ -215,6 +220,12 @@ class Goals:
             self.seconds_to_deadline is None
             or choice.compute_seconds_at(self.confidence) <= self.seconds_to_deadline
         )
+
+    def weigh_lateness(self, choice: ClusterPlan) -> float:
+        """The factor on the cost of clusters: the probability of being late, as far as it matters."""
+        if self.seconds_to_deadline is None:
+            return 1.0
+        return 1 - min(self.confidence, choice.compute_probability(self.seconds_to_deadline))
 
 
 def size_stage(workload: StageWorkload, option: InstanceOption, instance_count: int) -> SizedStage:
@@ -288,7 +299,8 @@ def choose_best(stages: Sequence[StageWorkload], goals: Goals) -> ClusterPlan | 
 
     A deadline should hold with the confidence of the goals, if possible on types that were measured. Where no cluster
     gives that, those count that meet it as expected: the fastest if speed is preferred, else the one whose dollars
-    times the probability of being late are least: one that is late half as often may cost twice as much.
+    times the probability of being late are least: one that is late half as often may cost twice as much. The same
+    applies where rates are assumed, since a probability that follows from them is worth no more.
     """
     limit = math.inf if goals.seconds_to_deadline is None else goals.seconds_to_deadline
     measured = [replace(stage, options=_keep_measured(stage.options)) for stage in stages]
@@ -298,13 +310,13 @@ def choose_best(stages: Sequence[StageWorkload], goals: Goals) -> ClusterPlan | 
             chosen = zip(found.stages, stages, strict=True)
             return combine_stages(tuple(replace(each, workload=stage) for each, stage in chosen))
     found = _choose_safe(stages, goals)
-    if found is not None or limit == math.inf:
+    if limit == math.inf or (found is not None and (found.is_measured or goals.prefer == "speed")):
         return found
 
     def rank(choice: ClusterPlan) -> tuple[float, float]:
         if goals.prefer == "speed":
             return choice.compute_seconds_at(goals.confidence), _cost(choice)
-        return (1 - choice.compute_probability(limit)) * _cost(choice), choice.seconds
+        return goals.weigh_lateness(choice) * _cost(choice), choice.seconds
 
     return min(
         (each for each in _list_affordable(stages, goals) if each.seconds <= limit), key=rank, default=None

@@ -24,10 +24,10 @@ from batch_inference.planning.clusters.sizing import (
 )
 
 #: Objects whose place is known one by one, the largest, and sums of neighbours that are kept of the others.
-MAX_WEIGHED_OBJECTS = 2000
+MAX_WEIGHED_OBJECTS = 500
 MAX_BLOCKS = 4096
 #: Hashes that are tried, where objects may be hashed to instances.
-HASHES = 5
+HASHES = 3
 
 
 class Shares(NamedTuple):

@@ -263,19 +263,14 @@ def _estimate_pieces(
 def _choose_candidate(candidates: Sequence[LayoutCandidate]) -> LayoutCandidate:
     def rank(each: LayoutCandidate) -> tuple[float, ...]:
         goals, choice = each.decision.goals, each.decision.cluster_plan
-        late = not goals.is_safe(choice)
-        # As `choose_best` weighs what is not safe.
-        weight = (
-            1.0
-            if goals.seconds_to_deadline is None or not late
-            else 1 - choice.compute_probability(goals.seconds_to_deadline)
-        )
+        # As `choose_best` weighs what is not safe, or was not measured.
+        late = choice.is_measured and not goals.is_safe(choice)
         fixed = each.stage.workload.requested_instance_count or 0
         return (
             max(0, fixed - each.stage.instance_count),
             each.decision.approval_reason is not None,
             late,
-            choice.seconds if goals.prefer == "speed" else each.cost * weight,
+            choice.seconds if goals.prefer == "speed" else each.cost * goals.weigh_lateness(choice),
         )
 
     *flags, least = min(rank(each) for each in candidates)

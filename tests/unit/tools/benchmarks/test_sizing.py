@@ -99,9 +99,10 @@ def test_an_outlier_takes_longer_and_noise_is_the_same_for_the_same_seed() -> No
 
 
 def test_objects_are_cut_and_put_together_in_the_order_of_their_keys() -> None:
-    made, seconds = cut_and_merge(np.array([*[1_000] * 500, 20_000_000, 4_000_000]), 5_000_000, 100_000)
+    made, seconds = cut_and_merge(np.array([*[1_000] * 500, 20_000_000, 4_000_000]), 5_000_000, 100_000, 500)
     assert made.tolist() == [500_000, *[5_000_000] * 4, 4_000_000]
     assert seconds == pytest.approx(6 / 60 + 500 / 300 + 0.005)
+    assert len(cut_and_merge(np.full(500, 1_000), 5_000_000, 100_000, 400).sizes) == 1 + 100
 
 
 def test_preprocessing_writes_as_many_bytes_as_it_reads() -> None:
