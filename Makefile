@@ -122,6 +122,10 @@ baseline: $(INSTALLED) ## the `baseline` section of a pipeline from a run's prof
 bench-sizing: $(INSTALLED) ## cost and promises of the planner's clusters against naive runs and the joint lower bound [ARGS="--cases 1000"]
 	@$(PY) -m tools.benchmarks.sizing --images docs/images $(ARGS)
 
+.PHONY: bench-exploration
+bench-exploration: $(INSTALLED) ## ten nights of `calibrate: explore` for six models whose cheapest settings are hidden
+	@$(PY) -m tools.benchmarks.exploration $(ARGS)
+
 .PHONY: bench-layouts
 bench-layouts: $(INSTALLED) ## planned jobs without preprocessing against naive ones, billed on the embedded AWS, for four layouts
 	@$(PY) -m tools.benchmarks.layouts $(ARGS)

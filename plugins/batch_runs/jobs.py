@@ -39,13 +39,17 @@ FAST_FAIL_CONFIG = Config(connect_timeout=2, read_timeout=5, retries={"total_max
 
 @dataclass(frozen=True, slots=True)
 class JobTasks:
-    """A stage, the task that submits its jobs, the task that waits for them, the key of its results, and their kind."""
+    """A stage, the task that submits its jobs, the task that waits for them, the key of its results, and their kind.
+
+    `mapped_over` is the task whose value lists the jobs, where there may be several.
+    """
 
     stage: str
     submit_task: str
     wait_task: str
     kind: JobKind
     result_key: str = handoffs.RETURN_VALUE
+    mapped_over: str | None = None
 
 
 JOB_TASKS = (
@@ -53,7 +57,20 @@ JOB_TASKS = (
         "preprocess", task_ids.PREPROCESS, task_ids.AWAIT_PREPROCESS, PROCESSING, handoffs.PREPROCESS_JOB[1]
     ),
     JobTasks("transform", task_ids.TRANSFORM_CANARY, task_ids.AWAIT_CANARY, TRANSFORM),
-    JobTasks("transform", task_ids.TRANSFORM, task_ids.AWAIT_TRANSFORM, TRANSFORM),
+    JobTasks(
+        "transform",
+        task_ids.TRANSFORM_TRIAL,
+        task_ids.AWAIT_TRIAL,
+        TRANSFORM,
+        mapped_over=task_ids.SELECT_TRIALS,
+    ),
+    JobTasks(
+        "transform",
+        task_ids.TRANSFORM,
+        task_ids.AWAIT_TRANSFORM,
+        TRANSFORM,
+        mapped_over=task_ids.WRITE_MANIFESTS,
+    ),
     JobTasks("join", task_ids.JOIN_JOB, task_ids.AWAIT_JOIN_JOB, PROCESSING),
 )
 
@@ -66,13 +83,14 @@ def load_jobs(session: Session, run: Run, problems: list[str]) -> dict[str, list
     """The jobs by stage, without stages that have none; adds a sentence to `problems` for each failure."""
     keys = {step.submit_task: handoffs.RETURN_VALUE for step in JOB_TASKS}
     keys |= {step.wait_task: step.result_key for step in JOB_TASKS}
-    found = read_mapped_results(session, run, {**keys, task_ids.WRITE_MANIFESTS: handoffs.RETURN_VALUE})
-    listed = found.get(task_ids.WRITE_MANIFESTS, {}).get(-1)
-    # A new plan may have fewer jobs; return values of the surplus instances stay in the database.
-    instances = len(listed) if isinstance(listed, list) else None
+    keys |= {step.mapped_over: handoffs.RETURN_VALUE for step in JOB_TASKS if step.mapped_over}
+    found = read_mapped_results(session, run, keys)
     jobs: dict[str, list[Mapping[str, Any]]] = {}
     for step in JOB_TASKS:
         ended = found.get(step.wait_task, {})
+        listed = found.get(step.mapped_over or "", {}).get(-1)
+        # A new plan may have fewer jobs; return values of the surplus instances stay in the database.
+        instances = len(listed) if isinstance(listed, list) else None
         results: dict[int, Mapping[str, Any]] = {}
         requests: dict[int, Mapping[str, Any]] = {}
         for index, submitted in sorted(found.get(step.submit_task, {}).items()):

@@ -133,6 +133,8 @@ class JobPaths:
     features = _Below("features/")
     #: Features of the one shard that is transformed first and alone.
     canary = _Below("canary/")
+    #: Features of the shards of each trial, `<number>/`.
+    trials = _Below("trials/")
     #: Rejects: records that did not pass, each with its reason.
     rejects = _Below("rejects/")
     #: One JSON document per host: what it read and wrote.

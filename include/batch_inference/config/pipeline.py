@@ -267,6 +267,12 @@ class Pipeline(FrozenModel):
             check_glue_table(self.output.uri, self.join.format, self.output_columns)
 
     def _check_canary(self) -> None:
+        if "explore_share" in self.goals.model_fields_set and self.goals.calibrate != "explore":
+            raise FieldError(
+                "goals.explore_share",
+                f"found explore_share with calibrate: {self.goals.calibrate}, which tries nothing; write calibrate: "
+                "explore, or drop it",
+            )
         if self.goals.calibrate != "canary":
             return
         if self.preprocess is None:
@@ -372,6 +378,7 @@ class Pipeline(FrozenModel):
             "approval": self.goals.on_over_budget == "approve",
             "preprocess": self.preprocess is not None,
             "canary": self.goals.calibrate == "canary",
+            "trials": self.goals.calibrate == "explore",
             "on_bad_records: reject": self.preprocess is not None
             and self.transform.on_bad_records == "reject",
             "join.processing_above": self.join.processing_above is not None,

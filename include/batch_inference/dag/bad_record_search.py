@@ -11,6 +11,7 @@ import hashlib
 import json
 import logging
 import math
+import re
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -93,24 +94,27 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class PreprocessedRun:
-    """The output of the run's preprocess job, which the transform reads."""
+    """The output of the run's preprocess job, and the folder of it that the transform reads, `source_uri`."""
 
     paths: RunPaths
     preprocess_paths: JobPaths
+    source_uri: str
     pieces: Mapping[str, ShardPiece]
     shard_list: ShardList
 
     @classmethod
     def read(cls, storage: Storage, spec: JobSpec) -> PreprocessedRun:
         """The run whose features the transform reads."""
-        features = spec.request["TransformInput"]["DataSource"]["S3DataSource"]["S3Uri"]
-        wrote = JobPaths(features.removesuffix("features/"))
+        source_uri = spec.request["TransformInput"]["DataSource"]["S3DataSource"]["S3Uri"]
+        # The shards of a trial were moved from features/ to trials/<number>/.
+        wrote = JobPaths(re.sub(r"(features|trials/\d+)/$", "", source_uri))
         shard_list = ShardList.model_validate(storage.read_json(wrote.shards))
         pieces: dict[str, ShardPiece] = {}
         for shard in shard_list.shards:
             name = Path(shard.features_key).name
             pieces[name] = ShardPiece(shard.name, 1, shard.records, Path(name).suffix, is_whole=True)
-        return cls(RunPaths(f"{wrote.root.rstrip('/').rsplit('/', 1)[0]}/"), wrote, pieces, shard_list)
+        paths = RunPaths(f"{wrote.root.rstrip('/').rsplit('/', 1)[0]}/")
+        return cls(paths, wrote, source_uri, pieces, shard_list)
 
 
 @no_retry
@@ -289,7 +293,7 @@ def _read_companions(
             continue
         name = next(name for name, piece in run.pieces.items() if piece.shard == record.shard)
         with tempfile.TemporaryDirectory(prefix="company-") as scratch:
-            path = storage.download(f"{run.preprocess_paths.features}{name}", Path(scratch) / "features")
+            path = storage.download(f"{run.source_uri}{name}", Path(scratch) / "features")
             with path.open("rb") as file:
                 blocks = BlockReader(file, None)  # no feature holds a line break
                 blocks.read_records(record.number - 1)
@@ -337,7 +341,8 @@ def _merge_pieces(
     }
     reasons = {piece.record_range: answer for each in attempts for piece, answer in each.refusals.items()}
     merged_shards: dict[str, Any] = {}
-    for shard in run.pieces.values():
+    # The first attempt has read whole shards: all but those of trials, or those of one.
+    for shard in attempts[0].pieces:
         if shard in output_uris:
             continue
         answered = [piece for piece in output_uris if piece.shard == shard.shard]

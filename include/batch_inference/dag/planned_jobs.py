@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import XComArg
@@ -19,6 +20,7 @@ from batch_inference.dag.templates import (
 from batch_inference.requests.sagemaker import build_config, build_requests
 from batch_inference.run import task_ids
 from batch_inference.run.handoffs import PREPROCESS_JOB
+from sagemaker_jobs.job.spec import JobSpec, Trial
 from sagemaker_jobs.kinds import PROCESSING, TRANSFORM
 from sagemaker_jobs.operators import ProcessingJobOperator, TransformJobOperator
 from sagemaker_jobs.sensors import ProcessingJobSensor, TransformJobSensor
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     import jinja2
     from airflow.sdk import Context
 
+    from batch_inference.planning.clusters.exploration import TrialPlan
     from sagemaker_jobs.job.describe import Job
 
 
@@ -37,12 +40,14 @@ class PlannedJobMixin(metaclass=BaseOperatorMeta):
 
     :param pipeline: the pipeline of the file.
     :param stage: the stage whose job an operator submits.
-    :param values: templates of what the task fills into the stage's request, see ``build_config``.
+    :param values: templates of what the task fills into the stage's request, see ``build_config``; and ``trial``, the
+        number of the plan's trial that the first attempt is, which renders to nothing for other jobs.
     """
 
     config: dict[str, Any]
     aws_conn_id: str | None
     region_name: str | None
+    trial: TrialPlan | None = None
 
     def __init__(
         self, *, pipeline: Pipeline, stage: str = "", values: Mapping[str, str] | None = None, **kwargs: Any
@@ -67,6 +72,8 @@ class PlannedJobMixin(metaclass=BaseOperatorMeta):
             self.config = dict(self.values)
         super().render_template_fields(context, jinja_env)  # type: ignore[misc]  # BaseOperator's
         if self.stage:
+            number = self.config.pop("trial", "")
+            self.trial = run.plan.trials[int(number)] if number else None
             plan = no_retry(run.read_json)(run.paths.plan, written_by=task_ids.PLAN)
             self.config = build_config(plan[REQUESTS_KEY], self.stage, self.config)
 
@@ -76,7 +83,20 @@ class PlannedProcessingJobOperator(PlannedJobMixin, ProcessingJobOperator):
 
 
 class PlannedTransformJobOperator(PlannedJobMixin, TransformJobOperator):
-    """Submit the transform job that was planned."""
+    """Submit the transform job that was planned; the first attempt of a trial has the trial's settings."""
+
+    def _make_spec(self) -> JobSpec:
+        spec = super()._make_spec()
+        if self.trial is None:
+            return spec
+        settings = self.trial.settings
+        request = {
+            "BatchStrategy": settings.batch_strategy,
+            "MaxConcurrentTransforms": settings.max_concurrent_transforms,
+            "MaxPayloadInMB": settings.max_payload_mb,
+            "TransformResources": {"InstanceType": settings.instance_type},
+        }
+        return replace(spec, trial=Trial(request=request, max_runtime_seconds=self.trial.max_runtime_seconds))
 
 
 class PlannedProcessingJobSensor(PlannedJobMixin, ProcessingJobSensor):

@@ -4,6 +4,12 @@ plan ─▶ preprocess ─▶ await_preprocess ─▶ transform ─▶ await_tra
         Processing    deferrable sensor   Transform    deferrable sensor  mapped  gates                teardown,
                       counts, groups                                                                   report
 
+With `calibrate: explore`, other settings are tried on some shards at the same time:
+
+await_preprocess ─▶ select_trials ─┬─▶ transform ─▶ await_transform ─────┬─▶ join
+                                   └─▶ transform_trial ─▶ await_trial ───┘
+                                       mapped             mapped
+
 A pipeline without `preprocess`, whose model gets the lines of the input:
 
 plan ─▶ cut_input ─▶ write_manifests ─▶ transform ─▶ await_transform ─▶ join ─▶ checks ─▶ publish ─▶ clean_up
@@ -42,6 +48,7 @@ from batch_inference.dag.templates import (
     template_preprocess_paths,
     template_xcom_value,
 )
+from batch_inference.dag.trial_tasks import add_trial_tasks
 from batch_inference.run import task_ids
 from batch_inference.run.handoffs import SHARD_STATS
 from sagemaker_jobs.airflow_compat import AIRFLOW_VERSION_TEXT, TriggerRule, has_feature
@@ -157,6 +164,11 @@ def _add_tasks_with_preprocess(pipeline: Pipeline) -> tuple[Any, Any]:
             "instance_type": template_xcom_value(task_ids.CALIBRATE, ".instance_types[0]"),
         }
         instance_types = template_xcom_value(task_ids.CALIBRATE, ".instance_types | join(' ')")
+    continuation = BadRecordContinuation() if pipeline.transform.on_bad_records == "reject" else None
+    trials: list[Any] = []
+    if pipeline.goals.calibrate == "explore":
+        before_transform, trial_group = add_trial_tasks(pipeline, await_preprocess, continuation)
+        trials.append(trial_group)
     transform, await_transform = add_job(
         pipeline,
         "transform",
@@ -164,12 +176,12 @@ def _add_tasks_with_preprocess(pipeline: Pipeline) -> tuple[Any, Any]:
         task_ids.AWAIT_TRANSFORM,
         {"source_uri": template_preprocess_paths().features, **values},
         instance_types=instance_types,
-        continuation=BadRecordContinuation() if pipeline.transform.on_bad_records == "reject" else None,
+        continuation=continuation,
         resume=True,
     )
     preprocess >> await_preprocess
     before_transform >> transform >> await_transform
-    return preprocess, _add_join_tasks(pipeline, await_transform, await_preprocess.output)
+    return preprocess, _add_join_tasks(pipeline, [await_transform, *trials], await_preprocess.output)
 
 
 def _add_tasks_without_preprocess(pipeline: Pipeline) -> tuple[Any, Any]:
@@ -200,6 +212,7 @@ def _add_tasks_without_preprocess(pipeline: Pipeline) -> tuple[Any, Any]:
                 "model_name": template_job_name("model", is_shared_by_map_indexes=True),
                 "source_uri": template_xcom_value(task_ids.WRITE_MANIFESTS, f"{mine}.manifest"),
                 "instance_count": template_xcom_value(task_ids.WRITE_MANIFESTS, f"{mine}.instance_count"),
+                "trial": template_xcom_value(task_ids.WRITE_MANIFESTS, f"{mine}.trial"),
             },
             is_mapped=True,
             resume=True,
@@ -211,18 +224,24 @@ def _add_tasks_without_preprocess(pipeline: Pipeline) -> tuple[Any, Any]:
     return cut_task, join_task
 
 
-def _add_join_tasks(pipeline: Pipeline, upstream: Any, groups: Any) -> Any:
-    """Add the tasks that join the `groups` of shards after `upstream`; return the last, which outputs the parts."""
+def _add_join_tasks(pipeline: Pipeline, upstream: list[Any], groups: Any) -> Any:
+    """Add the tasks that join the `groups` of shards after `upstream`; return the last, which outputs the parts.
+
+    They run also when the last of several upstream tasks, the trials, are skipped.
+    """
     task_args = {"pipeline": pipeline.name, "shape": pipeline.dag_shape}
-    join_mapped = _map_join(pipeline, groups)
+    rule: dict[str, Any] = {} if len(upstream) < 2 else {"trigger_rule": TriggerRule.NONE_FAILED}
     if pipeline.join.processing_above is None:
+        join_mapped = _map_join(pipeline, groups, **rule)
         upstream >> join_mapped
         return join_mapped
     choose_task = BranchPythonOperator(
         task_id=task_ids.CHOOSE_JOIN,
         python_callable=no_retry(_import_task("choose_join:choose_join")),
         op_kwargs=task_args,
+        **rule,
     )
+    join_mapped = _map_join(pipeline, groups)
     values = {
         "instance_count": template_xcom_value(task_ids.CHOOSE_JOIN, ".instance_count", "job"),
         "join_inputs": template_xcom_value(task_ids.CHOOSE_JOIN, ".inputs", "job"),
@@ -239,11 +258,13 @@ def _add_join_tasks(pipeline: Pipeline, upstream: Any, groups: Any) -> Any:
     return collect_task
 
 
-def _map_join(pipeline: Pipeline, groups: Any) -> Any:
+def _map_join(pipeline: Pipeline, groups: Any, **operator_args: Any) -> Any:
     """The task that joins, mapped over the groups."""
     task_args = {"pipeline": pipeline.name, "shape": pipeline.dag_shape}
     return PythonOperator.partial(
-        task_id=task_ids.JOIN, python_callable=no_retry(_import_task("join_group:join_group"))
+        task_id=task_ids.JOIN,
+        python_callable=no_retry(_import_task("join_group:join_group")),
+        **operator_args,
     ).expand(op_kwargs=groups.map(lambda group: {**task_args, "group": group}))
 
 

@@ -43,6 +43,16 @@ TASK_DOCS = {
         "Sizes the transform of the other shards from the canary's measured rate, on the canary's instance type, "
         "within the deadline and the budget."
     ),
+    task_ids.SELECT_TRIALS: (
+        "Sets apart the shards on which this run tries other instance types, requests at a time, or sizes of requests."
+    ),
+    task_ids.TRANSFORM_TRIAL: (
+        "Submits a transform job that tries other settings on some shards, while the others are transformed as usual."
+    ),
+    task_ids.AWAIT_TRIAL: (
+        "Waits for the trial without holding a worker. When it fails, is stopped or takes too long, a job with the "
+        "usual settings scores its shards."
+    ),
     task_ids.TRANSFORM: (
         "Submits the SageMaker batch transform job, on no more instances than there are shards."
     ),

@@ -12,7 +12,9 @@ from batch_inference.common.errors import HandoffError
 from batch_inference.common.names import RunPaths
 from batch_inference.config.pipeline import Pipeline
 from batch_inference.config.sections.record_rules import FrozenModel
+from batch_inference.config.sections.stages import BatchStrategy
 from batch_inference.planning.clusters.estimate import Estimate
+from batch_inference.planning.clusters.exploration import TrialPlan
 from batch_inference.planning.clusters.join_sizing import JoinJobPlan
 from batch_inference.planning.inputs.input_layout import LayoutPlan
 from batch_inference.planning.inputs.input_listing import InputPlan, NaivePlan
@@ -55,7 +57,7 @@ class TransformPlan(FrozenModel):
     instance_count: int
     max_concurrent_transforms: int
     max_payload_mb: int
-    batch_strategy: Literal["MultiRecord", "SingleRecord"]
+    batch_strategy: BatchStrategy
     timeout_seconds: int
     retries: int
     max_runtime_seconds: int
@@ -130,6 +132,7 @@ class Plan(FrozenModel):
     approval_reason: str | None = None
     approve_by: datetime | None = None
     canary: CalibrationLimits | None = None
+    trials: tuple[TrialPlan, ...] = ()
     estimate: Estimate = Estimate()
     log: tuple[PlanLogEntry, ...]
 

@@ -28,11 +28,13 @@ from batch_inference.planning.clusters.cluster_choice import (
 )
 from batch_inference.planning.clusters.cluster_model import ClusterPlan, SizedStage, StageWorkload
 from batch_inference.planning.clusters.estimate import estimate_run, format_nights
+from batch_inference.planning.clusters.exploration import MAX_TRIALS, KnownSettings, TrialPlan
 from batch_inference.planning.clusters.instance_quotas import list_instance_types
 from batch_inference.planning.clusters.join_sizing import build_join_workload, plan_join_job
 from batch_inference.planning.clusters.rate_model import Rate
+from batch_inference.planning.clusters.settings_cost import RequestSettings
 from batch_inference.planning.clusters.work_division import EqualShards, SizeProfile, WholeObjects
-from batch_inference.planning.inputs.input_layout import LayoutDecision, choose_layout
+from batch_inference.planning.inputs.input_layout import LayoutDecision, LayoutPlan, choose_layout
 from batch_inference.planning.inputs.input_listing import InputPlan, S3Object, summarize_input
 from batch_inference.planning.inputs.input_selection import InputSelection
 from batch_inference.planning.plan import (
@@ -49,6 +51,12 @@ from batch_inference.planning.transform_settings import (
     choose_max_payload_mb,
     choose_time_limits,
     get_max_payload_mb,
+)
+from batch_inference.planning.trial_planning import (
+    get_settings,
+    keep_measured_types,
+    plan_run_trials,
+    read_settings,
 )
 from batch_inference.pricing.price_source import describe_foreign_prices
 
@@ -104,7 +112,11 @@ def make_plan(
         context, prices=context.prices.override_prices(pipeline.prices), now=context.now.astimezone(UTC)
     )
     paths = RunPaths.from_run_id(work=pipeline.work, pipeline=pipeline.name, run_id=run.run_id)
-    planner = _RunPlanner(pipeline, params, input_plan, context, PlanLog(), on_decision)
+    known = read_settings(pipeline, params, context)
+    if known is not None:
+        # What other settings measured says nothing of those that the run will have.
+        context = replace(context, history=known.select_rows(context.history))
+    planner = _RunPlanner(pipeline, params, input_plan, context, PlanLog(), on_decision, known)
     planned = (
         planner.plan_jobs(sizes, profile, run.region) if input_plan.objects else planner.plan_empty_run()
     )
@@ -138,7 +150,7 @@ def _tee_sizes(sizes: array[int], objects: Iterable[S3Object]) -> Iterator[S3Obj
 
 @dataclass(frozen=True, slots=True)
 class _RunPlanner:
-    """Plans the jobs of one run; `log` gets a sentence for each choice."""
+    """Plans the jobs of one run; `log` gets a sentence for each choice. `known`: see `read_settings`."""
 
     pipeline: Pipeline
     params: RunParams
@@ -146,6 +158,7 @@ class _RunPlanner:
     context: PlanningContext
     log: PlanLog
     on_decision: Callable[[ClusterDecision], object] | None = None
+    known: KnownSettings | None = None
 
     def plan_empty_run(self) -> dict[str, Any]:
         """The fields of the plan of a run without input, which has no instances and no shards."""
@@ -176,12 +189,18 @@ class _RunPlanner:
         """
         pipeline, context = self.pipeline, self.context
         layout_decision: LayoutDecision | None = None
+        # With `calibrate: explore` a type is tried on some records before a whole run takes it.
+        with_measured_types = pipeline if self.known is None else keep_measured_types(pipeline, self.known)
         try:
             if pipeline.preprocess is None:
-                layout_decision = choose_layout(pipeline, self.params, self.input, sizes, profile, context)
+                layout_decision = choose_layout(
+                    with_measured_types, self.params, self.input, sizes, profile, context
+                )
                 decision = layout_decision.decision
             else:
-                decision = choose_clusters(pipeline, self.params, self._build_workloads(profile), context)
+                decision = choose_clusters(
+                    with_measured_types, self.params, self._build_workloads(profile), context
+                )
         except NoClustersError as error:
             if self.on_decision is not None and error.nearest is not None:
                 self.on_decision(error.nearest)
@@ -220,6 +239,7 @@ class _RunPlanner:
         object_bytes = self.input.largest_text_bytes if preprocess is None else preprocess.shard_bytes
         self._warn_of_timeouts(transform, transform_stage.option.rate, object_bytes)
         canary = self._plan_canary(decision)
+        trials = self._plan_trials(decision, transform, layout)
         join_job = plan_join_job(pipeline, decision, shard_count, reason=reason, plan_log=self.log)
         estimate = estimate_run(clusters, decision.goals.confidence)
         self.log.add(estimate.describe())
@@ -239,6 +259,7 @@ class _RunPlanner:
             "transform": transform,
             "join": JoinPlan(group_bytes=pipeline.join.group_mb * BYTES_PER_MB, job=join_job),
             "canary": canary,
+            "trials": trials,
             "estimate": estimate,
             "deadline": decision.deadline,
             "budget": decision.goals.budget,
@@ -377,12 +398,17 @@ class _RunPlanner:
         self, instance_types: tuple[str, ...], instance_count: int, shard_count: int
     ) -> TransformPlan:
         where = self.pipeline, self.params, self.log
-        payload = choose_max_payload_mb(*where, is_inference_pipeline=self.context.model.containers > 1)
+        measured = None if self.known is None else self.known.choose(instance_types[0])
+        payload = choose_max_payload_mb(
+            *where, is_inference_pipeline=self.context.model.containers > 1, measured=measured
+        )
         return TransformPlan(
             instance_type=instance_types[0],
             instance_types=instance_types,
             instance_count=instance_count,
-            max_concurrent_transforms=choose_max_concurrent_transforms(*where, instance_types[0], payload),
+            max_concurrent_transforms=choose_max_concurrent_transforms(
+                *where, instance_types[0], payload, measured=measured
+            ),
             max_payload_mb=payload,
             batch_strategy=choose_batch_strategy(*where),
             **choose_time_limits(self.pipeline, self.log),
@@ -415,6 +441,37 @@ class _RunPlanner:
                 f"{concurrency} at a time, longer than the {transform.timeout_seconds} s that SageMaker waits: raise "
                 "transform.timeout_seconds, or lower transform.max_payload_mb or transform.max_concurrent_transforms."
             )
+
+    def _plan_trials(
+        self, decision: ClusterDecision, transform: TransformPlan, layout: LayoutPlan | None
+    ) -> tuple[TrialPlan, ...]:
+        """The trials of a run with `calibrate: explore`."""
+        if self.pipeline.goals.calibrate != "explore":
+            return ()
+        if self.known is not None and (
+            saving := self.known.describe_saving(get_settings(transform), self._get_first_settings())
+        ):
+            self.log.add(saving)
+        decided = plan_run_trials(
+            self.pipeline,
+            self.known,
+            decision,
+            transform,
+            self.context,
+            text_bytes=self.input.text_bytes,
+            object_bytes=self.input.text_bytes / max(1, transform.shards),
+            max_jobs=MAX_TRIALS if layout is None else self.pipeline.transform.max_jobs - layout.jobs,
+        )
+        for sentence in decided.sentences:
+            self.log.add(sentence)
+        return decided.trials
+
+    def _get_first_settings(self) -> RequestSettings:
+        """The settings of a run without history."""
+        silent = replace(self, log=PlanLog(), known=None)
+        return get_settings(
+            silent._plan_transform(list_instance_types(self.pipeline, self.params, "transform"), 1, 1)
+        )
 
     def _plan_canary(self, decision: ClusterDecision) -> CalibrationLimits | None:
         """The limits of the transform after its canary; None where no canary is needed.

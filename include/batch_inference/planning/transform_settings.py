@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, TypedDict
+from typing import TypedDict
 
 from batch_inference.common.formatting import format_count, format_duration
 from batch_inference.config.pipeline import Pipeline
@@ -11,9 +11,11 @@ from batch_inference.config.sections.stages import (
     DEFAULT_RETRIES,
     DEFAULT_TIMEOUT_SECONDS,
     MAX_PAYLOAD_MB_IN_FLIGHT,
+    BatchStrategy,
     get_default_max_payload_mb,
 )
 from batch_inference.planning.clusters import sizing
+from batch_inference.planning.clusters.settings_cost import RequestSettings
 from batch_inference.planning.plan_log import PlanLog
 
 
@@ -26,42 +28,75 @@ def _choose(requested: int | None, configured: int | None, default: int, why: st
     return default, "plan", why
 
 
+#: Why settings that runs and trials have measured are used.
+MEASURED_CHEAPEST = "no other was measured to cost less"
+
+
 def get_max_payload_mb(pipeline: Pipeline, params: RunParams, *, is_inference_pipeline: bool) -> int:
-    """MaxPayloadInMB of the transform job."""
+    """MaxPayloadInMB of the transform job, until settings are measured."""
     return _choose_max_payload_mb(pipeline, params, is_inference_pipeline)[0]
 
 
 def _choose_max_payload_mb(
-    pipeline: Pipeline, params: RunParams, is_inference_pipeline: bool
+    pipeline: Pipeline,
+    params: RunParams,
+    is_inference_pipeline: bool,
+    measured: RequestSettings | None = None,
 ) -> tuple[int, str, str]:
-    return _choose(
-        params.transform_max_payload_mb,
-        pipeline.transform.max_payload_mb,
-        get_default_max_payload_mb(is_inference_pipeline=is_inference_pipeline),
+    default = get_default_max_payload_mb(is_inference_pipeline=is_inference_pipeline)
+    why = (
         "several containers can hand each other no more"
         if is_inference_pipeline
-        else "that is SageMaker's default",
+        else "that is SageMaker's default"
     )
+    if measured is not None:
+        default, why = measured.max_payload_mb, MEASURED_CHEAPEST
+    return _choose(params.transform_max_payload_mb, pipeline.transform.max_payload_mb, default, why)
 
 
 def choose_max_payload_mb(
-    pipeline: Pipeline, params: RunParams, plan_log: PlanLog, *, is_inference_pipeline: bool
+    pipeline: Pipeline,
+    params: RunParams,
+    plan_log: PlanLog,
+    *,
+    is_inference_pipeline: bool,
+    measured: RequestSettings | None = None,
 ) -> int:
-    """MaxPayloadInMB of the transform job, with a sentence that explains it."""
-    chosen, chooser, why = _choose_max_payload_mb(pipeline, params, is_inference_pipeline)
+    """MaxPayloadInMB of the transform job, with a sentence that explains it; of `measured` settings, theirs."""
+    chosen, chooser, why = _choose_max_payload_mb(pipeline, params, is_inference_pipeline, measured)
     plan_log.record("transform.max_payload_mb", chooser, f"A request holds up to {chosen} MB, because {why}.")
     return chosen
 
 
 def choose_max_concurrent_transforms(
-    pipeline: Pipeline, params: RunParams, plan_log: PlanLog, instance_type: str, max_payload_mb: int
+    pipeline: Pipeline,
+    params: RunParams,
+    plan_log: PlanLog,
+    instance_type: str,
+    max_payload_mb: int,
+    *,
+    measured: RequestSettings | None = None,
 ) -> int:
-    """MaxConcurrentTransforms: requests in flight on each instance, at most 100 MB of them."""
+    """MaxConcurrentTransforms: requests in flight on each instance, at most 100 MB of them.
+
+    Of settings that were `measured`, theirs.
+    """
+    default = sizing.compute_max_concurrent_transforms(
+        instance_type, max_payload_mb, MAX_PAYLOAD_MB_IN_FLIGHT
+    )
+    reason = (
+        f"that keeps an accelerator such as {instance_type} busy"
+        if sizing.is_accelerated(instance_type)
+        else f"that is one per vCPU of {instance_type}"
+    )
+    why = f"{reason}, within SageMaker's 100 MB in flight"
+    if measured is not None:
+        default, why = measured.max_concurrent_transforms, MEASURED_CHEAPEST
     chosen, chooser, why = _choose(
         params.transform_max_concurrent_transforms,
         pipeline.transform.max_concurrent_transforms,
-        sizing.compute_max_concurrent_transforms(instance_type, max_payload_mb, MAX_PAYLOAD_MB_IN_FLIGHT),
-        f"that is one per vCPU of {instance_type}, within SageMaker's 100 MB in flight",
+        default,
+        why,
     )
     limit = MAX_PAYLOAD_MB_IN_FLIGHT // max_payload_mb
     if chooser == "pipeline" and chosen > limit:
@@ -72,9 +107,7 @@ def choose_max_concurrent_transforms(
     return chosen
 
 
-def choose_batch_strategy(
-    pipeline: Pipeline, params: RunParams, plan_log: PlanLog
-) -> Literal["MultiRecord", "SingleRecord"]:
+def choose_batch_strategy(pipeline: Pipeline, params: RunParams, plan_log: PlanLog) -> BatchStrategy:
     """BatchStrategy of the transform job."""
     requested = params.transform_batch_strategy
     chosen = requested or pipeline.transform.batch_strategy

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import logging
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any
 
@@ -23,6 +24,10 @@ log = logging.getLogger(__name__)
 #: A plan's rates use the last seven runs of one model on one instance type; twice as many files are read, because some
 #: runs may have had another type.
 MAX_HISTORY_FILES = 14
+#: With `calibrate: explore`, the runs whose settings are compared, and whose cost gives what trials may cost.
+MAX_EXPLORED_FILES = 60
+#: Files that are read at a time.
+READ_WORKERS = 8
 _COLUMN_TYPES: dict[Any, Any] = {
     str: pyarrow.string(), str | None: pyarrow.string(), int: pyarrow.int64(), bool: pyarrow.bool_(),
 }  # fmt: skip
@@ -36,9 +41,12 @@ SCHEMA = pyarrow.schema(
 def read_rate_history(storage: Storage, pipeline: Pipeline) -> list[HistoryRow]:
     """Read the rows of the last runs, without those that another version wrote with other columns."""
     prefix = build_history_prefix(work=pipeline.work, pipeline=pipeline.name)
-    newest = sorted(storage.list_uris(prefix))[-MAX_HISTORY_FILES:]
+    count = MAX_EXPLORED_FILES if pipeline.goals.calibrate == "explore" else MAX_HISTORY_FILES
+    newest = sorted(storage.list_uris(prefix))[-count:]
+    with ThreadPoolExecutor(READ_WORKERS) as pool:
+        files = list(pool.map(storage.read, newest))
     # Not `read_table`, which imports pandas; that takes as long as all else in a plan.
-    tables = (pyarrow.parquet.ParquetFile(io.BytesIO(storage.read(uri))).read() for uri in newest)
+    tables = (pyarrow.parquet.ParquetFile(io.BytesIO(file)).read() for file in files)
     rows: list[HistoryRow] = []
     for row in (row for table in tables for row in table.to_pylist()):
         try:

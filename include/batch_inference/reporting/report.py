@@ -8,21 +8,21 @@ from decimal import Decimal
 from typing import Any
 
 from batch_inference.planning.clusters.estimate import StageEstimate
+from batch_inference.planning.clusters.rate_history import REQUEST_SETTINGS
 from batch_inference.planning.plan import Plan
 from batch_inference.pricing.comparison import compare_with_endpoint, compare_with_naive
 from batch_inference.pricing.costs import StageUsage, compute_cost_per_1000, load_prices, sum_if_known
 from batch_inference.pricing.price_source import build_price_source
 from batch_inference.reporting.html import render_html as render_html
 from batch_inference.reporting.text import render_text as render_text
-
-#: The settings of the transform's requests, which its history keeps.
-REQUEST_SETTINGS = {"max_concurrent_transforms", "max_payload_mb", "batch_strategy"}
+from batch_inference.reporting.trials import build_trials
 
 
 def build_report(
     *,
     plan: Plan,
     jobs: Mapping[str, Mapping[str, Any]],
+    trials: Sequence[Mapping[str, Any]] = (),
     shard_stats: Mapping[str, Any],
     manifest: Mapping[str, Any],
     first_rows: Sequence[Mapping[str, Any]],
@@ -30,8 +30,8 @@ def build_report(
 ) -> dict[str, Any]:
     """The figures of a published run as JSON-safe values; unknown ones are None.
 
-    `jobs` maps a stage to its finished job, which may carry `busy_seconds` (summed over
-    instances, None when unknown) and `instances` (when each of them worked); `manifest` is what was published;
+    `jobs` maps a stage to its finished job, which may carry `busy_seconds` (summed over instances, None when unknown)
+    and `instances` (when each of them worked); `trials` are those of `ScoredRun`; `manifest` is what was published;
     `first_rows` some of its rows. `quality` has
     - `checks`: checks.json, with the `state` of the run and for each gate `outcome`, `sentence` and `figures`,
     - `predictions` and `columns`: by column of predictions, and of records that passed, a profile: `kind`, `count`,
@@ -50,19 +50,22 @@ def build_report(
         {
             **use.build_figures(prices, scored_count=scored),
             "why": _list_size_reasons(plan, use),
-            **(plan.transform.model_dump(include=REQUEST_SETTINGS) if use.stage == "transform" else {}),
+            **(plan.transform.model_dump(include=set(REQUEST_SETTINGS)) if use.stage == "transform" else {}),
             "instances": jobs[use.stage].get("instances"),
             # The single jobs of a stage with several; None for one.
             "jobs": jobs[use.stage].get("jobs"),
         }
         for use in usages
     ]
-    created = [use.created_at for use in usages]
-    ended = [use.ended_at for use in usages if use.ended_at is not None]
-    dollars = sum_if_known(stage["dollars"] for stage in stages)
-    billed, idle = sum(use.billed_seconds for use in usages), sum_if_known(use.idle_seconds for use in usages)
-    types = {name for use in usages for name in (use.instance_type, *(use.billed_by_type or ()))}
     transform = next(use for use in usages if use.stage == "transform")
+    tried = build_trials(plan, trials, transform, prices, scored_count=scored)
+    # The figures of the run are those of all of its jobs.
+    every = [*usages, *(StageUsage.model_validate(each) for each in tried)]
+    created = [use.created_at for use in every]
+    ended = [use.ended_at for use in every if use.ended_at is not None]
+    dollars = sum_if_known(stage["dollars"] for stage in (*stages, *tried))
+    billed, idle = sum(use.billed_seconds for use in every), sum_if_known(use.idle_seconds for use in every)
+    types = {name for use in every for name in (use.instance_type, *(use.billed_by_type or ()))}
     return {
         "version": 1,
         **plan.model_dump(mode="json", include={"pipeline", "run_id", "data_time", "input", "estimate"}),
@@ -81,12 +84,13 @@ def build_report(
         "model": dict(manifest["model"]),
         "shards": shard_stats["count"],
         "stages": stages,
+        "trials": tried,
         "total": {
             "seconds": max(ended) - min(created) if ended and created else None,
-            "provisioning_seconds": sum(use.provisioning_seconds for use in usages),
-            "running_seconds": sum(use.running_seconds for use in usages),
+            "provisioning_seconds": sum(use.provisioning_seconds for use in every),
+            "running_seconds": sum(use.running_seconds for use in every),
             "billed_seconds": billed,
-            "busy_seconds": sum_if_known(use.busy_seconds for use in usages),
+            "busy_seconds": sum_if_known(use.busy_seconds for use in every),
             "idle_seconds": idle,
             "idle_share": None if idle is None or not billed else idle / billed,
             "dollars": dollars,
@@ -94,7 +98,10 @@ def build_report(
         },
         "comparison": {
             "naive": compare_with_naive(
-                transform, prices, text_bytes=plan.input.text_bytes, **plan.naive.model_dump()
+                transform,
+                prices,
+                text_bytes=round(plan.input.text_bytes * (1 - sum(each["share"] for each in trials))),
+                **plan.naive.model_dump(),
             ),
             "endpoint": compare_with_endpoint(
                 transform.instance_type, prices, scored_count=scored, dollars=dollars

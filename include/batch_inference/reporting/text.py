@@ -25,6 +25,8 @@ def render_text(report: Mapping[str, Any]) -> str:
     lines.append("")
     for stage in report["stages"]:
         lines += _stage(stage, report["estimate"][stage["stage"]], report["plan_error"][stage["stage"]])
+    for trial in report["trials"]:
+        lines += _trial(trial)
     lines += _total(report["total"], report["prices"])
     lines += _format_alternatives(report["comparison"])
     lines.append("")
@@ -98,6 +100,14 @@ def _stage(stage: Mapping[str, Any], planned: Mapping[str, Any], error: float | 
     for reason in stage["why"]:
         lines += _wrap(reason)
     return lines
+
+
+def _trial(trial: Mapping[str, Any]) -> list[str]:
+    head, *rest = textwrap.wrap(trial["outcome"], WIDTH - _INDENT)
+    extra = f"{format_dollars(trial['extra_dollars'])} more than among the others"
+    return _field(
+        "trial", head, *rest, f"{format_count(trial['records'], 'record')}, {extra}", trial["job_name"]
+    )
 
 
 def _wrap(text: str) -> list[str]:

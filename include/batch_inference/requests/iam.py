@@ -47,6 +47,8 @@ _PLACEHOLDER_PATTERNS = {"date": "????-??-??", "hour": "??", "run_id": "*"}
 #: Names that `publish` writes directly below the output.
 _PUBLISHED_NAMES = (MANIFEST_NAME, "_SUCCESS", "part-*")
 _READ_AND_WRITE = ("GetObject", "PutObject", "AbortMultipartUpload")
+#: Where shards lie that are transformed apart from the others, by `calibrate`.
+_FOLDERS_SET_ASIDE = {"canary": "canary/", "explore": "trials/"}
 _TAG_ACTIONS = ("AddTags", "ListTags")
 _IMAGE = re.compile(
     r"(?P<account>\d{12})\.dkr\.ecr\.(?P<region>[a-z0-9-]+)\.amazonaws\.com(?:\.cn)?/(?P<repository>[^:@]+)"
@@ -230,8 +232,8 @@ class _PolicyBuilder:
             manifests = [f"{source}*{MANIFEST_NAME}" for source in self.sources]
             yield self._allow_s3("FollowManifests", ["GetObject"], manifests)
             yield self._allow_s3("LookAtInput", ["GetObject"], [f"{source}*" for source in self.sources])
-        if pipeline.goals.calibrate == "canary":
-            # The canary's shard is moved out of the others' prefix.
+        if pipeline.preprocess is not None and pipeline.goals.calibrate in _FOLDERS_SET_ASIDE:
+            # The shards of a canary, and of trials, are moved out of the others' prefix.
             yield self._allow_s3("SetAside", ["DeleteObject"], [f"{self.runs}*/features/*"])
             yield self._keep_what_outlives_runs()
         yield self._allow_s3("ReplaceOutput", ["DeleteObject"], [*parts, self.journal])
@@ -305,8 +307,9 @@ class _PolicyBuilder:
             found = exact if each["S3DataType"] == "ManifestFile" else prefixes
             found.append(_strip_scheme(each["S3Uri"]))
         prefixes += map(_strip_scheme, requests.handed_on_prefixes)
-        if self.pipeline.goals.calibrate == "canary":
-            prefixes.append(f"{_strip_scheme(read_by_transform['S3Uri']).removesuffix('features/')}canary/")
+        folder = _FOLDERS_SET_ASIDE.get(self.pipeline.goals.calibrate)
+        if folder is not None and self.pipeline.preprocess is not None:
+            prefixes.append(f"{_strip_scheme(read_by_transform['S3Uri']).removesuffix('features/')}{folder}")
         exact += map(_escape_uri, requests.find_values("ModelDataUrl"))
         jobs = (job["ProcessingOutputConfig"]["Outputs"] for job in requests.processing)
         outputs = [output["S3Output"]["S3Uri"] for each in jobs for output in each]

@@ -26,6 +26,7 @@ NONCE_KEY = "nonce"
 SUBMIT_TASK_BY_WAIT = {
     task_ids.AWAIT_PREPROCESS: task_ids.PREPROCESS,
     task_ids.AWAIT_CANARY: task_ids.TRANSFORM_CANARY,
+    task_ids.AWAIT_TRIAL: task_ids.TRANSFORM_TRIAL,
     task_ids.AWAIT_TRANSFORM: task_ids.TRANSFORM,
     task_ids.AWAIT_JOIN_JOB: task_ids.JOIN_JOB,
 }

@@ -36,8 +36,11 @@ from batch_inference.run.run_context import RunContext
 from batch_inference.run.task_ids import (
     AWAIT_CANARY,
     AWAIT_TRANSFORM,
+    AWAIT_TRIAL,
     CUT_INPUT,
+    SELECT_TRIALS,
     TRANSFORM,
+    TRANSFORM_TRIAL,
     WRITE_MANIFESTS,
 )
 from batch_inference.verification.host_manifests import Shard, ShardList, merge_host_manifests
@@ -65,14 +68,17 @@ class JoinInputs(Protocol):
     Attributes:
         job_names: the jobs that wrote them; a part that names others is of an earlier plan or an earlier clear.
         stats: counts of the run, `preprocess_job` (None without `preprocess`), `count` of shards or objects, `groups`.
-        transform_jobs: the finished jobs of the transform, the canary's first.
+        transform_jobs: the finished jobs of the transform, the canary's first, without trials.
         transform_job: what stands for them in the manifest.
+        trials: the finished trials, each with its `job`, the number of its plan (`trial`), the number of its
+            `objects`, and its `share` of the records, 0 to 1.
     """
 
     job_names: list[str]
     stats: dict[str, Any]
     transform_jobs: list[dict[str, Any]]
     transform_job: dict[str, Any]
+    trials: list[dict[str, Any]]
 
     def list_sources(self, group: Mapping[str, int]) -> Sequence[JoinSource]:
         """The sources of one join task, in their order."""
@@ -142,7 +148,12 @@ class ShardInputs:
         self.run = run
         self.stats: dict[str, Any] = run.pull(*SHARD_STATS)
         self.preprocess_job, self.transform_job = run.pull(*PREPROCESS_JOB), run.pull(AWAIT_TRANSFORM)
-        self.job_names = [self.preprocess_job["job_name"], self.transform_job["job_name"]]
+        self.trials = self._read_trials()
+        self.job_names = [
+            self.preprocess_job["job_name"],
+            *(trial["job"]["job_name"] for trial in self.trials),
+            self.transform_job["job_name"],
+        ]
         if self.stats["preprocess_job"] != self.job_names[0]:
             raise ReconciliationError(
                 f"`await_preprocess` counted what {self.stats['preprocess_job']} wrote, but waited for "
@@ -155,7 +166,33 @@ class ShardInputs:
         ]
         self.paths = run.paths.build_job_paths(self.stats["preprocess_job"])
         self.outputs = JobOutputs.read(run.storage, self.preprocess_job)
-        self.merged_shards = read_merged_shards(run.storage, self.transform_job)
+        self.merged_shards = {
+            name: shard
+            for job in (*(trial["job"] for trial in self.trials), self.transform_job)
+            for name, shard in read_merged_shards(run.storage, job).items()
+        }
+
+    def _read_trials(self) -> list[dict[str, Any]]:
+        """See `JoinInputs`; with the names of their `shards`."""
+        if self.run.pipeline.goals.calibrate != "explore":
+            return []
+        selected: Sequence[Mapping[str, Any]] = self.run.pull(SELECT_TRIALS)
+        indexes = range(len(selected))
+        if not indexes:
+            return []
+        specs = self.run.pull(TRANSFORM_TRIAL, "spec", map_indexes=indexes)
+        for trial, spec in zip(selected, specs, strict=True):
+            check_source(spec, trial["source"], SELECT_TRIALS, TRANSFORM_TRIAL)
+        jobs = self.run.pull(AWAIT_TRIAL, map_indexes=indexes)
+        return [
+            {
+                **trial,
+                "objects": len(trial["shards"]),
+                "share": trial["records"] / self.stats["records_out"],
+                "job": job,
+            }
+            for trial, job in zip(selected, jobs, strict=True)
+        ]
 
     def read_shards(self) -> tuple[Shard, ...]:
         """The shards in their order."""
@@ -169,7 +206,8 @@ class ShardInputs:
         """
         storage = self.run.storage
         check_features_origin(self.run.pull(TRANSFORM, "spec"), self.paths)
-        outputs = [JobOutputs.read(storage, job) for job in self.transform_jobs]
+        jobs = (*(trial["job"] for trial in self.trials), *self.transform_jobs)
+        outputs = [JobOutputs.read(storage, job) for job in jobs]
 
         def find_source(shard: Shard) -> ShardSource:
             if merged := self.merged_shards.get(shard.name):
@@ -191,11 +229,14 @@ class ShardInputs:
     def reconcile(self, parts: Iterable[Mapping[str, Any]]) -> Reconciliation:
         """See `JoinInputs`."""
         storage = self.run.storage
-        # The transform reads the features without our checks. A canary's shard was moved out of them.
+        # The transform reads the features without our checks. The shards of canary and trials were moved out of them.
+        canary = self.stats.get("canary")
+        names = {name for trial in self.trials for name in trial["shards"]}
+        names |= {canary["shard"]} if canary else set()
         moved = {
             f"{self.paths.root}{each.features_key}"
-            for each in (self.read_shards() if self.stats.get("canary") else ())
-            if each.name == self.stats["canary"]["shard"]
+            for each in (self.read_shards() if names else ())
+            if each.name in names
         }
         features = self.outputs.list_below(self.paths.features)
         check_unchanged(storage, [each for each in features if each.uri not in moved])
@@ -240,6 +281,16 @@ def read_merged_shards(storage: Storage, transform_job: Mapping[str, Any]) -> di
     content = read_verified(storage, resolved["document"], resolved["sha256"], transform_job["job_name"])
     shards: dict[str, dict[str, Any]] = json.loads(content)["shards"]
     return shards
+
+
+def check_source(spec: Mapping[str, Any], wanted: str, written_by: str, submitted_by: str) -> None:
+    """Raise ReconciliationError unless the transform of this spec was asked to read `wanted`."""
+    read = spec["request"]["TransformInput"]["DataSource"]["S3DataSource"]["S3Uri"]
+    if read != wanted:
+        raise ReconciliationError(
+            f"a transform job read {read}, but `{written_by}` wrote {wanted}; `plan` has run again without it: clear "
+            f"`{submitted_by}` and all that follows it"
+        )
 
 
 def check_features_origin(transform_spec: Mapping[str, Any], preprocess_paths: JobPaths) -> None:
@@ -304,24 +355,32 @@ class PieceInputs:
         indexes = range(len(manifests))
         specs = run.pull(TRANSFORM, "spec", map_indexes=indexes)
         for job, spec in zip(manifests, specs, strict=True):
-            read = spec["request"]["TransformInput"]["DataSource"]["S3DataSource"]["S3Uri"]
-            if read != job["manifest"]:
-                raise ReconciliationError(
-                    f"a transform job read {read}, but `write_manifests` wrote {job['manifest']}; `plan` has run "
-                    f"again without it: clear `transform` and all that follows it"
-                )
+            check_source(spec, job["manifest"], WRITE_MANIFESTS, TRANSFORM)
         self.stats: dict[str, Any] = {"preprocess_job": None, **run.pull(CUT_INPUT, "cut_stats")}
         # In the order of the manifests.
-        self.transform_jobs: list[dict[str, Any]] = run.pull(AWAIT_TRANSFORM, map_indexes=indexes)
-        self.transform_job = merge_jobs(self.transform_jobs)
-        self.job_names: list[str] = [job["job_name"] for job in self.transform_jobs]
+        self._jobs: list[dict[str, Any]] = run.pull(AWAIT_TRANSFORM, map_indexes=indexes)
+        self.transform_jobs = [
+            job for job, listed in zip(self._jobs, manifests, strict=True) if not listed["trial"]
+        ]
+        self.trials = [
+            {
+                **listed,
+                "trial": int(listed["trial"]),
+                "share": listed["bytes"] / sum(each["bytes"] for each in manifests),
+                "job": job,
+            }
+            for job, listed in zip(self._jobs, manifests, strict=True)
+            if listed["trial"]
+        ]
+        self.transform_job = merge_jobs(self._jobs)
+        self.job_names: list[str] = [job["job_name"] for job in self._jobs]
 
     def list_sources(self, group: Mapping[str, int]) -> list[PieceSource]:
         """The pieces of a group."""
         run, paths = self.run, self.run.layout_paths
         is_unsplit = run.plan.require_layout().mode == "unsplit"
         folder = get_folder_uri(run.plan.input.uri) if is_unsplit else paths.pieces
-        outputs = [JobOutputs.read(run.storage, job) for job in self.transform_jobs]
+        outputs = [JobOutputs.read(run.storage, job) for job in self._jobs]
         assignment = run.storage.read_json(paths.assignment)
         return [
             PieceSource(

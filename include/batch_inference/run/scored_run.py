@@ -33,7 +33,8 @@ class ScoredRun(FrozenModel):
     """scored.json.
 
     `jobs` maps a stage to its finished job, with its instances' activity; `stats` are the counts of `JoinInputs`;
-    `transform_job` is the job that the manifest names; `resized` is what a canary changed in the plan;
+    `transform_job` is the job that the manifest names; `trials` are those of `JoinInputs`, and are not in `jobs`;
+    `resized` is what a canary changed in the plan;
     `requested_output` is the output of the trigger form, if it had one.
     """
 
@@ -44,6 +45,7 @@ class ScoredRun(FrozenModel):
     transform_job: dict[str, Any]
     reconciled: Reconciliation
     resized: CalibrationResult | None
+    trials: tuple[dict[str, Any], ...] = ()
     requested_output: str | None
 
     @classmethod
@@ -90,6 +92,10 @@ def build_scored_run(
         transform_job=inputs.transform_job,
         reconciled=reconciled,
         resized=read_calibration(run),
+        trials=tuple(
+            {**trial, "job": {**trial["job"], **read_instance_activity(*where, trial["job"])}}
+            for trial in inputs.trials
+        ),
         requested_output=requested_output,
     )
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from batch_inference.common.formatting import format_dollars
 from batch_inference.planning.clusters.rate_history import build_history_rows
 from batch_inference.planning.plan import Plan
 from batch_inference.publishing.manifest import build_manifest
@@ -36,6 +37,12 @@ QUALITY: dict[str, Any] = {
 }  # fmt: skip
 
 
+TRIAL: dict[str, Any] = {
+    "instance_type": "ml.m5.large", "max_concurrent_transforms": 8, "max_payload_mb": 6,
+    "batch_strategy": "MultiRecord", "bytes": 4_000_000, "max_runtime_seconds": 600, "usual_dollars_per_byte": 1e-10,
+}  # fmt: skip
+
+
 def job(stage: str, **changes: Any) -> dict[str, Any]:
     return {
         "job_name": f"churn-{stage}-0123456789ab-deadbeef-1", "instance_type": "ml.m5.xlarge", "instance_count": 2,
@@ -49,9 +56,11 @@ def report(
     jobs: dict[str, dict[str, Any]] | None = None,
     rows: list[dict[str, Any]] | None = None,
     measured: bool = False,
+    trials: list[dict[str, Any]] | None = None,
     **params: Any,
 ) -> dict[str, Any]:
     planned = plan([20_000_000, 20_000_000], **params).to_xcom()
+    planned["trials"] = [TRIAL]
     if measured:
         for stage in ("preprocess", "transform"):
             planned["estimate"][stage]["runs"] = 3
@@ -78,8 +87,8 @@ def report(
         checks=QUALITY["checks"],
     )  # fmt: skip
     return build_report(
-        plan=Plan.model_validate(planned), jobs=jobs, shard_stats=facts, manifest=manifest, quality=QUALITY,
-        first_rows=[ROW] if rows is None else rows,
+        plan=Plan.model_validate(planned), jobs=jobs, trials=trials or [], shard_stats=facts, manifest=manifest,
+        quality=QUALITY, first_rows=[ROW] if rows is None else rows,
     )  # fmt: skip
 
 
@@ -345,3 +354,77 @@ def test_the_report_says_what_the_listing_held_beside_the_input(excluded: dict[s
     assert "left out" not in render_text(figures)
     figures["input"]["excluded"].update(excluded)
     assert line in render_text(figures)
+
+
+def trial(**changes: Any) -> dict[str, Any]:
+    """A trial of a tenth of the records, on one instance: 20 s of work after 30 s of start-up."""
+    ran = job(
+        "transform", created_at=1310.0, started_at=1400.0, ended_at=1450.0, busy_seconds=20.0, instance_count=1,
+        instance_type="ml.m5.large", is_trial=True, billed_seconds=50.0,
+        instances=[{"instance": "c", "from": 1430.0, "to": 1450.0}],
+    )  # fmt: skip
+    return {"trial": 0, "share": 0.1, "objects": 1, "job": {**ran, **changes}}
+
+
+def test_a_trial_counts_in_the_run_and_is_measured_apart() -> None:
+    """The transform's row is of the other records; what the trial cost above their cost is in its own."""
+    figures = report(trials=[trial()])
+    without = report()
+    [tried] = figures["trials"]
+    own = 50 * 0.115 / 3600
+    # 54 of 60 records took 60 busy seconds of an instance at $0.23 an hour.
+    usual = 60 / 0.9 * 0.1 * 0.23 / 3600
+    assert (tried["completed"], tried["records"], tried["dollars"]) == (True, 6, pytest.approx(own))
+    assert tried["extra_dollars"] == pytest.approx(own - usual)
+    assert figures["total"]["dollars"] == pytest.approx(without["total"]["dollars"] + own)
+    assert figures["total"]["billed_seconds"] == without["total"]["billed_seconds"] + 50
+    # 20 s at half the price for what takes 6.67 s.
+    outcome = (
+        "ml.m5.large with 8 requests of up to 6 MB: $0.0016, a record 50% dearer than ml.m5.xlarge with 4."
+    )
+    assert tried["outcome"] == outcome
+    _, transform, row = build_history_rows(figures)
+    whole = build_history_rows(without)[1]
+    assert (transform.bytes, transform.records) == (round(whole.bytes * 0.9), 54)
+    assert transform.objects == whole.objects - 1
+    assert (row.stage, row.is_trial, row.instance_type, row.max_concurrent_transforms) == (
+        "transform", True, "ml.m5.large", 8,
+    )  # fmt: skip
+    assert (row.bytes, row.busy_seconds, row.start_seconds) == (round(whole.bytes * 0.1), 20.0, 30.0)
+    assert row.trial_extra_dollars == tried["extra_dollars"]
+    text = re.sub(r"\s+", " ", render_text(figures))
+    assert outcome in text
+    assert "6 records, $0.0012 more than among the others" in text
+    page = html.unescape(render_html(figures))
+    assert outcome in page
+    assert f"trials {format_dollars(own)}" in page
+
+
+@pytest.mark.parametrize(
+    ("attempts", "settings", "said"),
+    [
+        (
+            [{"job_name": "t-1", "status": "Failed", "billed_seconds": 120.0, "instance_type": "ml.m5.large",
+              "failure_reason": "ClientError: Please use an instance type with more memory"}],
+            (8, 6),
+            "ClientError: Please use an instance type with more memory; its records were scored as all others.",
+        ),
+        ([], (None, None), "AWS did not accept it; its records were scored as all others."),
+    ],
+    ids=["killed", "refused"],
+)  # fmt: skip
+def test_a_trial_that_failed_leaves_its_cost_and_no_rate(
+    attempts: list[dict[str, Any]], settings: tuple[int | None, int | None], said: str
+) -> None:
+    """Its settings are kept where it ran, so that they are not tried again; no capacity says nothing about them."""
+    figures = report(
+        trials=[trial(is_trial=False, instance_type="ml.m5.xlarge", attempt=2, earlier_attempts=attempts)]
+    )
+    [tried] = figures["trials"]
+    assert tried["outcome"].endswith(said)
+    row = build_history_rows(figures)[-1]
+    assert (row.is_trial, row.bytes, row.has_work_seconds) == (True, 0, False)
+    assert (row.max_concurrent_transforms, row.max_payload_mb) == settings
+    usual = 60 / 0.9 * 0.1 * 0.23 / 3600
+    billed = 50 * 0.23 / 3600 + sum(each["billed_seconds"] for each in attempts) * 0.115 / 3600
+    assert row.trial_extra_dollars == pytest.approx(billed - usual)

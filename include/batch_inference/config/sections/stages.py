@@ -29,6 +29,8 @@ from batch_inference.jobs.common.cell_types import is_typed
 Stage = Literal["preprocess", "transform", "join"]
 STAGES: tuple[Stage, ...] = get_args(Stage)
 
+BatchStrategy = Literal["MultiRecord", "SingleRecord"]
+
 INSTANCE_TYPE_PATTERN = r"^ml\.[a-z0-9-]+\.((\d*x)?large|medium|metal)$"
 ROLE_PATTERN = r"^arn:aws[a-z-]*:iam::\d{12}:role/?[a-zA-Z_0-9+=,.@\-_/]+$"
 
@@ -305,7 +307,7 @@ class PreprocessSection(StageLimits):
 class TransformSection(StageLimits):
     """The batch transform job that runs the model."""
 
-    batch_strategy: Literal["MultiRecord", "SingleRecord"] = Field(
+    batch_strategy: BatchStrategy = Field(
         default="MultiRecord", description="MultiRecord sends as many records per request as fit the payload."
     )
     max_payload_mb: StrictInt | None = Field(
@@ -426,10 +428,18 @@ class GoalsSection(FrozenModel):
         description="How long the creation of a job is retried while AWS has no capacity or a quota is exhausted; "
         "deferred, with growing pauses.",
     )
-    calibrate: Literal["defaults", "canary"] = Field(
+    calibrate: Literal["defaults", "canary", "explore"] = Field(
         default="defaults",
         description="How a model without measured runs is sized. defaults: from stated rates. canary: from one shard "
-        "that is transformed first.",
+        "that is transformed first. explore: from stated rates; later runs also try other settings on some records, "
+        "and use the cheapest ones measured.",
+    )
+    explore_share: StrictFloat = Field(
+        default=0.05,
+        gt=0,
+        le=0.5,
+        description="With calibrate: explore, what trials may cost: a share of what runs cost. What is not spent is "
+        "left for later runs.",
     )
     prefer: Literal["cost", "speed"] = Field(
         default="cost",

@@ -6,12 +6,14 @@
 from __future__ import annotations
 
 import logging
+from itertools import chain
 from typing import Any
 
 from batch_inference.common.s3_uri import get_folder_uri
 from batch_inference.dag.task_functions import provide_run_context
 from batch_inference.input_pieces.cutting import list_unsplit_objects, write_pieces
 from batch_inference.input_pieces.layout_files import read_join_group, read_listing, write_join_group
+from batch_inference.planning.clusters.exploration import pick_for_trials
 from batch_inference.planning.clusters.sizing import cap_instance_count
 from batch_inference.planning.inputs.input_split import balance_weights, group_neighbours
 from batch_inference.requests.sagemaker import build_manifest_file
@@ -48,10 +50,10 @@ def cut_input(run: RunContext, **_: Any) -> list[dict[str, int]]:
 
 @provide_run_context
 def write_manifests(run: RunContext, **_: Any) -> list[dict[str, Any]]:
-    """The transform jobs: `{"manifest": uri, "objects": n, "bytes": n, "instance_count": n}` each.
+    """The transform jobs: `{"manifest": uri, "objects": n, "bytes": n, "instance_count": n, "trial": n}` each.
 
     As many as planned, but no more than there are objects. A single job gets the planned instances, several jobs get
-    one each.
+    one each. The last ones are the trials, by the number of their plan; of other jobs that is an empty text.
     """
     plan, storage, paths = run.plan, run.storage, run.layout_paths
     cut_stats = run.pull(CUT_INPUT, "cut_stats")
@@ -62,12 +64,19 @@ def write_manifests(run: RunContext, **_: Any) -> list[dict[str, Any]]:
     ]
     layout = plan.require_layout()
     folder = paths.pieces if layout.mode == "pieces" else get_folder_uri(plan.input.uri)
-    lists = balance_weights([float(size) for _, size in pieces], cap_instance_count(layout.jobs, len(pieces)))
+    for_trials = pick_for_trials([size for _, size in pieces], plan.trials)
+    tried = set(chain.from_iterable(for_trials))
+    usual = [position for position in range(len(pieces)) if position not in tried]
+    weights = [float(pieces[position][1]) for position in usual]
+    lists = [
+        [usual[each] for each in sorted(positions)]
+        for positions in balance_weights(weights, cap_instance_count(layout.jobs, len(usual)))
+    ]
     planned_instances = 1 if len(lists) > 1 else plan.transform.instance_count
+    trial_lists = [(str(number), positions) for number, positions in enumerate(for_trials) if positions]
     jobs = []
     assignment = [0] * len(pieces)
-    for number, positions in enumerate(lists):
-        positions.sort()
+    for number, (trial, positions) in enumerate([*(("", each) for each in lists), *trial_lists]):
         for position in positions:
             assignment[position] = number
         uri, mine = paths.build_job_manifest_uri(number), [pieces[position] for position in positions]
@@ -77,7 +86,8 @@ def write_manifests(run: RunContext, **_: Any) -> list[dict[str, Any]]:
                 "manifest": uri,
                 "objects": len(mine),
                 "bytes": sum(size for _, size in mine),
-                "instance_count": cap_instance_count(planned_instances, len(mine)),
+                "instance_count": 1 if trial else cap_instance_count(planned_instances, len(mine)),
+                "trial": trial,
             }
         )
     storage.write_json(paths.assignment, assignment)

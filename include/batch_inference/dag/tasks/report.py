@@ -43,6 +43,7 @@ def write_report(run: RunContext, **_: Any) -> dict[str, Any]:
     figures = build_report(
         plan=plan,
         jobs=scored_run.jobs,
+        trials=scored_run.trials,
         shard_stats=scored_run.stats,
         manifest=storage.read_json(published["committed"]),
         quality=build_quality_sections(run, scored_run),

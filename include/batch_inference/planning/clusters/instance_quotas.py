@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -46,6 +47,16 @@ def find_tightest_quota(quotas: Mapping[str, int], stage: Stage, instance_type: 
     """The lower of the two quotas of a job; None when neither is known."""
     known = [Quota(name, quotas[name]) for name in _name_quotas(stage, instance_type) if name in quotas]
     return min(known, key=lambda quota: quota.instances, default=None)
+
+
+def has_room_for(
+    quotas: Mapping[str, int], stage: Stage, instance_type: str, *, used: Mapping[str, int]
+) -> bool:
+    """Whether the quotas that are known allow one more instance of a type beside those that a run uses, by type."""
+    of_type, of_all = _name_quotas(stage, instance_type)
+    return quotas.get(of_type, math.inf) > used.get(instance_type, 0) and (
+        quotas.get(of_all, math.inf) > sum(used.values())
+    )
 
 
 def _name_quotas(stage: Stage, instance_type: str) -> tuple[str, str]:

@@ -9,6 +9,9 @@ from pydantic import ConfigDict
 
 from batch_inference.config.sections.record_rules import FrozenModel
 
+#: The settings of the transform's requests, which its history keeps.
+REQUEST_SETTINGS = ("max_concurrent_transforms", "max_payload_mb", "batch_strategy")
+
 
 class HistoryRow(FrozenModel):
     """One stage of one run; unknown columns of a stored row are ignored.
@@ -80,25 +83,48 @@ class HistoryRow(FrozenModel):
 
 
 def build_history_rows(report: Mapping[str, Any]) -> list[HistoryRow]:
-    """The rows that a run adds to the history, from its `report.json`."""
-    return [
+    """The rows that a run adds to the history, from its `report.json`; those of its trials last."""
+    rows = [
         _build_history_row(report, stage)
         for stage in report["stages"]
         # A job that continued another did only a part of the work that the run's figures count, and the work of
         # instances of several types gives the rate of none.
         if not stage["earlier_billed_seconds"] and not stage.get("billed_by_type")
     ]
+    return [*rows, *(_build_trial_row(report, trial) for trial in report["trials"])]
 
 
 def _build_history_row(report: Mapping[str, Any], stage: Mapping[str, Any]) -> HistoryRow:
     is_preprocess, estimate = stage["stage"] == "preprocess", report["estimate"][stage["stage"]]
-    of_run = {key: report[key] for key in ("pipeline", "run_id", "data_time")}
+    # What trials transformed is in their rows.
+    tried = report["trials"] if stage["stage"] == "transform" else ()
     work = {
-        "model": report["model"]["key"],
-        "bytes": report["input"]["text_bytes"],
-        "records": report["records"]["in" if is_preprocess else "scored"],
-        "objects": report["input"]["objects"] if is_preprocess else report["shards"],
+        "bytes": report["input"]["text_bytes"] - sum(trial["bytes"] for trial in tried),
+        "records": report["records"]["in" if is_preprocess else "scored"]
+        - sum(trial["records"] for trial in tried),
+        "objects": report["input"]["objects"]
+        if is_preprocess
+        else report["shards"] - sum(trial["objects"] for trial in tried),
         # What follows from defaults alone is no prediction.
         "predicted_seconds": estimate["seconds"] if estimate["runs"] else None,
     }
-    return HistoryRow.model_validate({**stage, **of_run, **work})
+    return HistoryRow.model_validate({**stage, **_list_run_fields(report), **work})
+
+
+def _build_trial_row(report: Mapping[str, Any], trial: Mapping[str, Any]) -> HistoryRow:
+    """The row of a trial: of one that did not complete it has what it cost, and no work.
+
+    It has no settings where they cost nothing, such as those of a type without capacity: they may be tried again.
+    """
+    fields = {"is_trial": True, "predicted_seconds": None, "trial_extra_dollars": trial["extra_dollars"]}
+    if not trial["completed"]:
+        fields |= {"bytes": 0, "records": 0, "objects": 0, "busy_seconds": None, "start_seconds": None}
+        fields |= {} if trial["was_billed"] else dict.fromkeys(REQUEST_SETTINGS)
+    return HistoryRow.model_validate({**trial, **_list_run_fields(report), **fields})
+
+
+def _list_run_fields(report: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        **{key: report[key] for key in ("pipeline", "run_id", "data_time")},
+        "model": report["model"]["key"],
+    }

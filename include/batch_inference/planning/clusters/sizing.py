@@ -129,12 +129,17 @@ def estimate_hash_skew(object_count: int, instance_count: int) -> float:
     return min(1.0 + math.sqrt(2.0 * math.log(instance_count) / each), float(instance_count))
 
 
+def is_accelerated(instance_type: str) -> bool:
+    """Whether the type's work is done by a GPU, or by Inferentia or Trainium: its vCPUs say nothing of its speed."""
+    return _ACCELERATED_TYPE.match(instance_type) is not None
+
+
 def count_default_workers(instance_type: str) -> int:
     """The requests that an instance is assumed to work on at once: one per vCPU, four on accelerators.
 
     It is a default for concurrency and speed, until they are measured.
     """
-    if _ACCELERATED_TYPE.match(instance_type):
+    if is_accelerated(instance_type):
         return DEFAULT_ACCELERATED_WORKERS
     return count_vcpus(instance_type)
 

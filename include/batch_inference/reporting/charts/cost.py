@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from batch_inference.common.formatting import format_count, format_dollars
+from batch_inference.pricing.costs import sum_if_known
 from batch_inference.reporting.charts.chart import (
     GOOD,
     HIDDEN_AXIS,
@@ -17,7 +18,7 @@ from batch_inference.reporting.charts.chart import (
 )
 
 #: Of the stages, in the order in which they run.
-STAGE_COLOURS = (OTHER, GOOD, WAITING)
+STAGE_COLOURS = (OTHER, GOOD, WAITING, IDLE)
 
 
 def build_cost_chart(report: Mapping[str, Any]) -> Chart | None:
@@ -33,7 +34,7 @@ def build_cost_chart(report: Mapping[str, Any]) -> Chart | None:
     ]
     known = [(label, dollars) for label, dollars in others if dollars is not None]
     most = max([own, *(dollars for _, dollars in known)])
-    stages = [(stage["stage"], stage["dollars"]) for stage in report["stages"]]
+    stages = [(stage["stage"], stage["dollars"]) for stage in list_costs(report)]
     bars = [
         _bar(f"This run: {stage}", ["This run"], [dollars], colour)
         for (stage, dollars), colour in zip(stages, STAGE_COLOURS, strict=False)
@@ -60,8 +61,14 @@ def build_cost_chart(report: Mapping[str, Any]) -> Chart | None:
         ),
     }
     return Chart(
-        name="cost", title="Cost", caption=_caption(own, report["stages"], naive, endpoint), figure=figure
+        name="cost", title="Cost", caption=_caption(own, list_costs(report), naive, endpoint), figure=figure
     )
+
+
+def list_costs(report: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The stages with their `dollars`, and the trials as one more."""
+    trials = sum_if_known(trial["dollars"] for trial in report["trials"])
+    return [*report["stages"], *([{"stage": "trials", "dollars": trials}] if report["trials"] else [])]
 
 
 def _bar(name: str, rows: Sequence[str], dollars: Sequence[float], colour: str) -> dict[str, Any]:
