@@ -113,9 +113,13 @@ def make_plan(
     )
     paths = RunPaths.from_run_id(work=pipeline.work, pipeline=pipeline.name, run_id=run.run_id)
     known = read_settings(pipeline, params, context)
-    if known is not None:
-        # What other settings measured says nothing of those that the run will have.
-        context = replace(context, history=known.select_rows(context.history))
+    # What other settings measured says nothing of those that the run will have.
+    history = (
+        [row for row in context.history if not row.is_trial]
+        if known is None
+        else known.select_rows(context.history)
+    )
+    context = replace(context, history=history)
     planner = _RunPlanner(pipeline, params, input_plan, context, PlanLog(), on_decision, known)
     planned = (
         planner.plan_jobs(sizes, profile, run.region) if input_plan.objects else planner.plan_empty_run()

@@ -79,6 +79,17 @@ def test_the_rest_is_sized_from_the_measured_rate() -> None:
     assert 1 < resized(deadline="120", minutes=95).instance_count <= 8
 
 
+def test_the_shards_that_are_there_are_as_many_requests_as_the_canary_was_one() -> None:
+    """99 more like it, of 0.3 MB, take 8 instances 124 s, however much of the canary's 10 s the request itself was."""
+    canary = CanaryShard(records=100, total_records=10_000, total_shards=100)
+    made = plan([30_000_000], CANARY, history=[], can_ask=True, deadline="30")
+    late = size_remaining_transform(
+        made, canary, use(busy=10.0, running=100.0), spent_dollars=0.0, now=MOMENT + timedelta(minutes=29)
+    )
+    # After 60 s of Airflow's own tasks, 200 s of provisioning and 90 s of start-up.
+    assert "another 7 min 54 s" in late.log[1].text
+
+
 def test_a_model_slower_than_assumed_gets_more_instances_than_were_planned() -> None:
     slow = use(busy=2000.0, running=2090.0)
     planned = plan([GB] * 8, CANARY, history=[], deadline="300")

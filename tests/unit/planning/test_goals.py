@@ -213,6 +213,37 @@ def test_a_budget_that_cannot_be_checked_is_refused() -> None:
     )
 
 
+def test_a_measured_type_without_a_price_does_not_evade_the_budget() -> None:
+    """Measured types come first where there is a deadline, but of those with a price."""
+    faster = [
+        each.model_copy(update={"instance_type": "ml.c5.xlarge"})
+        for each in MEASURED
+        if each.stage == "transform"
+    ]
+    made = plan(
+        [GB] * 2, {"transform.instance_types": ["ml.c5.xlarge"]}, history=[*MEASURED[:3], *faster],
+        budget=5, deadline="300",
+    )  # fmt: skip
+    assert made.transform.instance_type == "ml.m5.xlarge"
+    assert made.estimate.dollars is not None
+
+
+def test_no_type_is_left_out_silently_where_no_price_is_known() -> None:
+    made = plan(
+        [GB], {"transform.instance_type": "ml.c5.xlarge", "transform.instance_types": ["ml.c5.2xlarge"]}
+    )
+    assert any(text.startswith("ml.c5.2xlarge was not weighed to transform") for text in made.sentences)
+    assert not any(text.startswith("ml.c5.xlarge was not weighed") for text in made.sentences)
+
+
+def test_a_trial_of_other_settings_says_nothing_of_a_run_that_explores_no_more() -> None:
+    tried = row(
+        bytes=int(2e9), busy_seconds=10_000.0, is_trial=True, max_concurrent_transforms=1, max_payload_mb=1,
+        batch_strategy="MultiRecord", data_time="2026-01-04",
+    )  # fmt: skip
+    assert plan([GB], history=[*MEASURED, tried]).estimate == plan([GB]).estimate
+
+
 def test_a_cost_that_cannot_be_known_is_said_to_be_unknown() -> None:
     made = plan([GB], {"transform.instance_type": "ml.c5.xlarge"})
     assert made.estimate.dollars is None

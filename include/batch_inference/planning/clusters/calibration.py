@@ -88,6 +88,7 @@ def size_remaining_transform(
         work=EqualShards(
             bytes=max(1, plan.input.text_bytes - canary_bytes),
             max_parallelism=remaining_shards,
+            min_shards=remaining_shards,
             max_payload_mb=plan.transform.max_payload_mb,
         ),
         max_instances=limits.max_instances[instance_type],

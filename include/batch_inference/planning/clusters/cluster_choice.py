@@ -73,12 +73,11 @@ class ClusterDecision:
         return None if limit is None else self.cluster_plan.compute_probability(limit)
 
     def list_types_without_price(self) -> Iterator[tuple[Stage, str]]:
-        """The types that were not weighed, since others have a price: stage and type."""
+        """The types that were not weighed, as their prices are not known: stage and type."""
         for stage in self.cluster_plan.stages:
-            if stage.option.dollars_per_second is not None:
-                for each in stage.workload.options:
-                    if each.dollars_per_second is None:
-                        yield stage.name, each.instance_type
+            for each in stage.workload.options:
+                if each.dollars_per_second is None and each is not stage.option:
+                    yield stage.name, each.instance_type
 
     def list_acceptable_types(self, stage: Stage) -> tuple[str, ...]:
         """Types that a stage of this size may run on: the chosen one, then those that quota and budget allow."""

@@ -255,12 +255,12 @@ def size_stage(workload: StageWorkload, option: InstanceOption, instance_count: 
 def enumerate_cluster_plans(stages: Sequence[StageWorkload]) -> Iterator[ClusterPlan]:
     """Every combination of type and count within the limits that may be the best of them.
 
-    Types without a price only where there are no others.
+    Of types without a price only the first, where there are no others.
     """
     per_stage = [
         [
             size_stage(stage, option, count)
-            for option in _keep_priced(stage.options)
+            for option in _list_weighed(stage.options)
             for count in stage.list_instance_counts(option)
         ]
         for stage in stages
@@ -303,7 +303,7 @@ def choose_best(stages: Sequence[StageWorkload], goals: Goals) -> ClusterPlan | 
     applies where rates are assumed, since a probability that follows from them is worth no more.
     """
     limit = math.inf if goals.seconds_to_deadline is None else goals.seconds_to_deadline
-    measured = [replace(stage, options=_keep_measured(stage.options)) for stage in stages]
+    measured = [replace(stage, options=_keep_measured(_keep_priced(stage.options))) for stage in stages]
     if limit < math.inf and measured != list(stages):
         found = _choose_safe(measured, goals)
         if found is not None:
@@ -344,9 +344,14 @@ def _keep_measured(options: tuple[InstanceOption, ...]) -> tuple[InstanceOption,
     return tuple(option for option in options if option.rate.runs) or options
 
 
-def _keep_priced(options: Sequence[InstanceOption]) -> Sequence[InstanceOption]:
-    priced = [option for option in options if option.dollars_per_second is not None]
-    return priced or options[:1]
+def _keep_priced(options: tuple[InstanceOption, ...]) -> tuple[InstanceOption, ...]:
+    """The types with a price, where there are some."""
+    return tuple(option for option in options if option.dollars_per_second is not None) or options
+
+
+def _list_weighed(options: tuple[InstanceOption, ...]) -> tuple[InstanceOption, ...]:
+    priced = _keep_priced(options)
+    return priced if priced[0].dollars_per_second is not None else priced[:1]
 
 
 def _cost(choice: ClusterPlan) -> float:
