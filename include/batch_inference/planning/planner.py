@@ -333,19 +333,23 @@ class _RunPlanner:
             max_parallelism=sizing.compute_max_shards(
                 text_bytes, is_count_requested=requested_count is not None
             ),
-            max_payload_mb=get_max_payload_mb(
-                self.pipeline, self.params, is_inference_pipeline=self.context.model.containers > 1
-            ),
+            max_payload_mb=self._max_payload_mb,
         )
         transform = StageWorkload(name="transform", work=shards)
         join = build_join_workload(self.pipeline, self.params, text_bytes)
         return [preprocess, transform] if join is None else [preprocess, transform, join]
 
+    @property
+    def _max_payload_mb(self) -> int:
+        is_inference_pipeline = self.context.model.containers > 1
+        return get_max_payload_mb(self.pipeline, self.params, is_inference_pipeline=is_inference_pipeline)
+
     def _size_shards(self, clusters: ClusterPlan) -> sizing.ShardSizes:
         """Enough shards to even out the transform, and the join where a job does it."""
         transform = clusters.get_stage("transform")
+        rate = transform.option.rate
         wanted = sizing.choose_shards_per_instance(
-            transform.working_seconds, transform.option.rate.seconds_per_request
+            transform.working_seconds, transform.instance_count, rate.seconds_per_request
         )
         join_instances = sum(stage.instance_count for stage in clusters.stages if stage.name == "join")
         shards_for_join = -(-join_instances * sizing.SHARDS_PER_INSTANCE // transform.instance_count)
@@ -354,6 +358,9 @@ class _RunPlanner:
             transform.instance_count,
             is_count_requested=self.params.transform_instance_count is not None,
             per_instance=max(wanted, shards_for_join),
+            payload_bytes=sizing.choose_payload_bytes(
+                self._max_payload_mb, rate.seconds_per_byte, rate.seconds_per_request
+            ),
         )
 
     def _plan_preprocess(

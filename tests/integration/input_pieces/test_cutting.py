@@ -29,7 +29,12 @@ JSON = pipeline_without_preprocess({"input.format": "jsonlines"})
 
 def layout(piece_bytes: int, merge_below_bytes: int = 0) -> LayoutPlan:
     return LayoutPlan(
-        mode="pieces", jobs=1, piece_bytes=piece_bytes, merge_below_bytes=merge_below_bytes, objects=1
+        mode="pieces",
+        jobs=1,
+        piece_bytes=piece_bytes,
+        merge_below_bytes=merge_below_bytes,
+        objects=1,
+        merged_objects=1000,
     )
 
 

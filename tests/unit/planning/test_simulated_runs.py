@@ -40,8 +40,6 @@ from tools.benchmarks.sizing_pictures import Row
 from tools.benchmarks.sizing_random import compare_with_naive, measure_first_runs
 from tools.benchmarks.sizing_runs import compute_bound, measure_world, plan_case, promises_deadline, run_plan
 
-pending = pytest.mark.xfail(strict=True, reason="sizes of shards and of pieces are being changed")
-
 
 @cache
 def measure_cases(*, preprocess: bool) -> list[Row]:
@@ -49,7 +47,7 @@ def measure_cases(*, preprocess: bool) -> list[Row]:
     return [row for case in cases for row in measure_case(case, preprocess=preprocess, factors=(0.7, 1.3))]
 
 
-@pytest.mark.parametrize("preprocess", [pytest.param(True, marks=pending), False])
+@pytest.mark.parametrize("preprocess", [True, False])
 def test_with_known_rates_every_input_costs_at_most_a_tenth_more_than_the_joint_bound(
     preprocess: bool,
 ) -> None:

@@ -38,7 +38,7 @@ DEFAULT_START_SECONDS = 90.0
 DEFAULT_PROVISIONING_SECONDS = 240.0
 # Standard deviations of logarithms: of what is assumed, of what other types measured, and of the ratio of seconds per
 # request to seconds per byte.
-ASSUMED_SPREAD = 0.20
+ASSUMED_SPREAD = 0.18
 SCALED_SPREAD = 0.30
 SPLIT_SPREAD = 1.5
 # The spread from night to night counts as one night of this spread before any was measured.

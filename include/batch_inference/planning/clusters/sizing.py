@@ -14,8 +14,10 @@ from batch_inference.config.sections.stages import DEFAULT_MAX_PAYLOAD_MB
 
 # Ten equal shards per instance keep the rounding loss of an uneven count below 10 %.
 SHARDS_PER_INSTANCE = 10
-MAX_SHARDS_PER_INSTANCE = 300
-SECONDS_PER_SHARD = 5
+MAX_SHARDS_PER_INSTANCE = 600
+MAX_SHARDS_OF_ONE_INSTANCE = 100
+SECONDS_PER_SHARD_OF_ONE_INSTANCE = 10
+SECONDS_PER_SHARD = 4.5
 # A shard is at least one request, so smaller ones only cost round trips.
 MIN_SHARD_BYTES = 256 * 1024
 # Where the trigger form asks for more instances than there are shards of that size, shards may be this small.
@@ -32,6 +34,8 @@ MAX_VOLUME_SIZE_GB = 16_384
 MAX_REQUEST_SHARE = 0.05
 MAX_REQUEST_SHARE_OF_FEW = 0.25
 BYTES_PER_PAYLOAD_MB = 2**20
+# Shards end at the ends of records, so that some are a little larger than others.
+FILLED_SHARE = 0.95
 
 # On accelerators vCPUs say nothing of how fast a model is.
 DEFAULT_ACCELERATED_WORKERS = 4
@@ -53,11 +57,13 @@ def compute_shard_sizes(
     *,
     is_count_requested: bool = False,
     per_instance: int = SHARDS_PER_INSTANCE,
+    payload_bytes: int | None = None,
 ) -> ShardSizes:
     """Equal shards for `total_bytes` on `instance_count` instances.
 
     `per_instance` for each where the data allows, none above 64 MiB and none below 256 KiB, or below 4 KiB where the
-    trigger form asks for this number of instances.
+    trigger form asks for this number of instances. With `payload_bytes` larger shards fill whole payloads, as the rest
+    of one would be a request too.
     """
     if total_bytes <= 0:
         return ShardSizes(count=0, bytes=MIN_SHARD_BYTES)
@@ -69,6 +75,9 @@ def compute_shard_sizes(
         count -= count % instance_count
     if total_bytes > count * MAX_SHARD_BYTES:
         count = -(-math.ceil(total_bytes / MAX_SHARD_BYTES) // instance_count) * instance_count
+    payloads = total_bytes // (count * payload_bytes) if payload_bytes else 0
+    if payload_bytes and payloads:
+        count = -(-math.ceil(total_bytes / (payloads * payload_bytes)) // instance_count) * instance_count
     return ShardSizes(count=count, bytes=math.ceil(total_bytes / count))
 
 
@@ -89,21 +98,34 @@ def _compute_small_shards(total_bytes: int, instance_count: int) -> int:
     return min(instance_count * SHARDS_PER_INSTANCE, compute_max_shards(total_bytes, is_count_requested=True))
 
 
-def choose_shards_per_instance(working_seconds: float, seconds_per_request: float = 0.0) -> int:
-    """Shards for an instance that works for `working_seconds`: between 10 and 300, of about 5 s each.
+def choose_shards_per_instance(
+    working_seconds: float, instance_count: int, seconds_per_request: float = 0.0
+) -> int:
+    """Shards for each instance, which works for `working_seconds`: between 10 and 600, of about 4.5 s each.
 
     SageMaker decides which instance reads which shard, and many shards even that out: hashed to eight instances, ten
-    each leave the fullest at 1.4 times the mean, three hundred at 1.1. Each shard costs a request, so none should be
-    much shorter than 5 s, nor take less than twenty requests' time, of ten shards four requests'.
+    each leave the fullest at 1.6 times the mean, six hundred at 1.08. One instance needs no more than a hundred. Each
+    shard costs a request, so none should take less than twenty requests' time, of ten shards four requests'.
     """
-    wanted = min(
-        max(round(working_seconds / SECONDS_PER_SHARD), SHARDS_PER_INSTANCE), MAX_SHARDS_PER_INSTANCE
-    )
+    seconds, most = SECONDS_PER_SHARD, MAX_SHARDS_PER_INSTANCE
+    if instance_count == 1:
+        seconds, most = SECONDS_PER_SHARD_OF_ONE_INSTANCE, MAX_SHARDS_OF_ONE_INSTANCE
+    wanted = min(max(round(working_seconds / seconds), SHARDS_PER_INSTANCE), most)
     if seconds_per_request <= 0:
         return wanted
     requests = working_seconds / seconds_per_request
     few = min(SHARDS_PER_INSTANCE, int(requests * MAX_REQUEST_SHARE_OF_FEW))
     return max(1, few, min(wanted, int(requests * MAX_REQUEST_SHARE)))
+
+
+def choose_payload_bytes(
+    max_payload_mb: int, seconds_per_byte: float, seconds_per_request: float
+) -> int | None:
+    """The bytes that shards are filled up to; None where a request costs little beside a payload of bytes."""
+    payload_bytes = round(max_payload_mb * BYTES_PER_PAYLOAD_MB * FILLED_SHARE)
+    return (
+        payload_bytes if seconds_per_request > MAX_REQUEST_SHARE * payload_bytes * seconds_per_byte else None
+    )
 
 
 def count_requests(objects: int, total_bytes: int, max_payload_mb: int | None) -> float:

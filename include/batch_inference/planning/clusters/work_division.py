@@ -7,10 +7,12 @@ or of bytes, objects in turn, and a hash of keys are all possible; a promise hol
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from heapq import heappush, heapreplace
+from itertools import accumulate
 from operator import mul
 from random import Random
 from statistics import fmean
@@ -58,33 +60,58 @@ class WorkDivision(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class EqualShards:
-    """Shards or pieces of equal size, as many as the number of instances asks for, and `min_shards` at least.
+    """Shards or pieces of equal size, as many as the number of instances asks for.
 
+    `object_sizes`, in ascending order, are of objects that stay whole where they are smaller than two pieces.
     `hash_weight` moves the expected time from an even load (0) to that of a hash (1).
     """
 
     bytes: int
     max_parallelism: int
-    min_shards: int = 0
+    object_sizes: Sequence[int] = ()
     max_payload_mb: int | None = None
     hash_weight: float = 0.0
 
     def share_work(self, instance_count: int, rate: Rate) -> Shares:
-        """The shares of so many instances; only a hash is uneven."""
+        """The shares of so many instances; uneven by a hash, or where neighbours are larger than others."""
         mean = (
             rate.compute_work_seconds(self.bytes, self.count_requests(instance_count, rate)) / instance_count
         )
-        worst = mean * estimate_hash_skew(self._count_shards(instance_count, rate), instance_count)
-        return Shares(mean, mean + self.hash_weight * (worst - mean), worst)
+        if instance_count == 1:
+            return Shares(mean, mean, mean)
+        whole, pieces, piece_bytes = self._count_shards(instance_count, rate)
+        hashed = mean * estimate_hash_skew(whole + pieces, instance_count)
+        fullest = (whole + pieces) / instance_count
+        whole_bytes = self.bytes - pieces * piece_bytes
+        *_, (largest_count, largest_bytes) = sorted(
+            ((pieces, piece_bytes), (whole, whole_bytes / max(1, whole))), key=lambda each: each[1]
+        )
+        largest_share = min(fullest, largest_count) * largest_bytes
+        rest = max(0.0, fullest - largest_count) * min(piece_bytes, whole_bytes / max(1, whole))
+        neighbours = mean * (largest_share + rest) * instance_count / self.bytes if whole else mean
+        expected = mean + self.hash_weight * (hashed - mean) + (neighbours - mean) / 2
+        return Shares(mean, expected, max(hashed, neighbours))
 
     def count_requests(self, instance_count: int, rate: Rate) -> float:
         """All requests."""
-        return count_requests(self._count_shards(instance_count, rate), self.bytes, self.max_payload_mb)
+        whole, pieces, _ = self._count_shards(instance_count, rate)
+        return count_requests(whole + pieces, self.bytes, self.max_payload_mb)
 
-    def _count_shards(self, instance_count: int, rate: Rate) -> int:
+    def _count_shards(self, instance_count: int, rate: Rate) -> tuple[int, int, float]:
+        """Objects that stay whole, pieces, and bytes of a piece."""
         working_seconds = self.bytes * rate.seconds_per_byte / instance_count
-        wanted = instance_count * choose_shards_per_instance(working_seconds, rate.seconds_per_request)
-        return max(self.min_shards, min(wanted, self.max_parallelism))
+        wanted = instance_count * choose_shards_per_instance(
+            working_seconds, instance_count, rate.seconds_per_request
+        )
+        piece_bytes = self.bytes / max(1, min(wanted, self.max_parallelism))
+        whole = bisect_left(self.object_sizes, 2 * piece_bytes)
+        rest = self.bytes - self._sums[whole]
+        pieces = round(rest / piece_bytes)
+        return whole, pieces, rest / pieces if pieces else 0.0
+
+    @cached_property
+    def _sums(self) -> list[int]:
+        return [0, *accumulate(self.object_sizes)]
 
 
 @dataclass(frozen=True, kw_only=True)

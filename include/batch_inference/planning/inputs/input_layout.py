@@ -34,7 +34,7 @@ from batch_inference.planning.inputs.input_split import MIN_SPLIT_BYTES, compute
 from batch_inference.planning.transform_settings import get_max_payload_mb
 
 # A layout within this factor of the cheapest counts as equally cheap, given the precision of estimates.
-COST_TOLERANCE = 1.03
+COST_TOLERANCE = 1.015
 # Merging small objects means reading and writing them, so it is limited to what a task can do in half an hour.
 MAX_MERGED_OBJECTS = 500_000
 MAX_MERGED_BYTES = 10_000_000_000
@@ -44,8 +44,8 @@ COPIES_PER_SECOND = 60.0
 READS_PER_SECOND = 300.0
 # An object this large is lost as a whole when it fails, and joined by one task: it is split where possible.
 MAX_UNSPLIT_BYTES = 8 * sizing.MAX_SHARD_BYTES
-# Of three plausible assignments of equal pieces (contiguous, in turn, by hash), only the hash is uneven.
-EQUAL_PIECES_HASH_WEIGHT = 1 / 3
+# Of four plausible assignments of equal pieces (blocks by count and by bytes, in turn, by hash) the hash is uneven.
+EQUAL_PIECES_HASH_WEIGHT = 1 / 4
 
 LayoutMode = Literal["unsplit", "pieces"]
 
@@ -129,7 +129,7 @@ def choose_layout(
     if not candidates:
         raise last_error
     chosen = _choose_candidate(candidates)
-    layout = _build_layout(chosen, input_plan, params, small_objects)
+    layout = _build_layout(chosen, input_plan, params, small_objects, max_payload_mb)
     sentences = (
         *_describe_pieces(layout, input_plan, chosen.stage.option.rate),
         *_describe_jobs(chosen, candidates, pipeline),
@@ -197,7 +197,7 @@ def _build_workloads(
         shards = EqualShards(
             bytes=text_bytes,
             max_parallelism=pieces.max_count,
-            min_shards=pieces.whole_count,
+            object_sizes=pieces.object_sizes,
             max_payload_mb=max_payload_mb,
             hash_weight=EQUAL_PIECES_HASH_WEIGHT,
         )
@@ -220,7 +220,7 @@ def _build_workloads(
     if pieces is not None:
         counts = range(1, min(jobs, pieces.max_count) + 1)
         lists = tuple(-(-text_bytes // count) for count in counts)
-        requests = sizing.count_requests(pieces.whole_count, text_bytes, max_payload_mb)
+        requests = sizing.count_requests(len(pieces.object_sizes), text_bytes, max_payload_mb)
         yield (
             "pieces",
             replace(
@@ -233,10 +233,10 @@ def _build_workloads(
 
 @dataclass(frozen=True, slots=True)
 class _PieceEstimate:
-    """The most pieces that the input gives, those that are whole objects, and the seconds to write them."""
+    """The most pieces that the input gives, sizes of what is not merged, ascending, and the seconds to write all."""
 
     max_count: int
-    whole_count: int
+    object_sizes: Sequence[int]
     preparation_seconds: float
 
 
@@ -244,18 +244,19 @@ def _estimate_pieces(
     input_plan: InputPlan, sizes: Sequence[int], small_objects: _SmallObjects
 ) -> _PieceEstimate | None:
     """None where nothing can be split or merged, or where that would take a task too long."""
-    if input_plan.compressed_objects:
+    if input_plan.compressed_objects or len(sizes) - small_objects.objects > MAX_COPIES:
         return None
-    splittable_sizes = [each for each in sizes if each > MIN_SPLIT_BYTES]
-    whole_count = len(sizes) - len(splittable_sizes) - small_objects.objects
-    copy_count = sum(max(1, each // sizing.MAX_SHARD_BYTES) for each in splittable_sizes) + whole_count
-    if not (splittable_sizes or small_objects.objects) or copy_count > MAX_COPIES:
+    if not small_objects.objects and input_plan.largest_bytes <= MIN_SPLIT_BYTES:
         return None
+    object_sizes = sorted(sizes)[small_objects.objects :]
+    copy_count = sum(max(1, each // sizing.MAX_SHARD_BYTES) for each in object_sizes)
+    if copy_count > MAX_COPIES:
+        return None
+    splittable = (sizing.compute_max_shards(each) if each > MIN_SPLIT_BYTES else 1 for each in object_sizes)
     return _PieceEstimate(
-        max_count=sum(map(sizing.compute_max_shards, splittable_sizes))
-        + whole_count
+        max_count=sum(splittable)
         + (sizing.compute_max_shards(small_objects.bytes) if small_objects.objects else 0),
-        whole_count=whole_count,
+        object_sizes=object_sizes,
         preparation_seconds=copy_count / COPIES_PER_SECOND + small_objects.objects / READS_PER_SECOND,
     )
 
@@ -282,21 +283,28 @@ def _choose_candidate(candidates: Sequence[LayoutCandidate]) -> LayoutCandidate:
 
 
 def _build_layout(
-    chosen: LayoutCandidate, input_plan: InputPlan, params: RunParams, small_objects: _SmallObjects
+    chosen: LayoutCandidate,
+    input_plan: InputPlan,
+    params: RunParams,
+    small_objects: _SmallObjects,
+    max_payload_mb: int,
 ) -> LayoutPlan:
     jobs = chosen.stage.instance_count if chosen.has_lists else 1
     if chosen.mode == "unsplit":
         return LayoutPlan(mode="unsplit", jobs=jobs, objects=input_plan.objects)
-    per_instance = sizing.SHARDS_PER_INSTANCE
+    per_instance, rate = sizing.SHARDS_PER_INSTANCE, chosen.stage.option.rate
     if not chosen.has_lists:
         per_instance = sizing.choose_shards_per_instance(
-            chosen.stage.working_seconds, chosen.stage.option.rate.seconds_per_request
+            chosen.stage.working_seconds, chosen.stage.instance_count, rate.seconds_per_request
         )
     shards = sizing.compute_shard_sizes(
         input_plan.text_bytes,
         chosen.stage.instance_count,
         is_count_requested=params.transform_instance_count is not None,
         per_instance=per_instance,
+        payload_bytes=sizing.choose_payload_bytes(
+            max_payload_mb, rate.seconds_per_byte, rate.seconds_per_request
+        ),
     )
     return LayoutPlan(
         mode="pieces",
