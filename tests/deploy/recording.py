@@ -99,8 +99,9 @@ def calls(request: Request) -> Iterator[Call]:
     """The IAM calls of a request. Raises AssertionError for one of a kind that is not known here."""
     if request.service == "s3":
         return s3_calls(request)
-    if request.service == "servicequotas":
-        return iter([Call(f"servicequotas:{request.operation}", "*")])
+    if request.service in {"servicequotas", "cloudwatch", "monitoring"}:
+        service = "servicequotas" if request.service == "servicequotas" else "cloudwatch"
+        return iter([Call(f"{service}:{request.operation}", "*")])
     if request.service == "iam":
         return iter(
             [Call(f"iam:{request.operation}", f"arn:aws:iam::{ACCOUNT}:role/{request.body['RoleName']}")]

@@ -52,6 +52,7 @@ def test_every_action_exists_and_fits_its_resources_and_keys(role: str) -> None:
         changed(security=SECURITY),
         changed(output={**sample_file()["output"], "glue_table": glue}),
         changed(goals={"calibrate": "canary"}, transform={"on_bad_records": "fail", "max_payload_mb": 5}),
+        changed(goals={"calibrate": "explore"}),
         changed(join={**sample_file()["join"], "processing_above": 1}),
         pipeline_without_preprocess({"region": "eu-central-1"}),
     ):
@@ -205,11 +206,14 @@ def test_a_package_is_read_alone() -> None:
     assert statements(document)["Registry"]["Resource"] == [arn]
 
 
-def test_a_canary_is_taken_from_among_the_features_and_nothing_else_of_a_run_is_deleted_for_it() -> None:
-    """SageMaker's role reads it where it lies then; without a canary neither is allowed."""
+@pytest.mark.parametrize(("calibrate", "folder"), [("canary", "canary/"), ("explore", "trials/0/")])
+def test_shards_are_set_apart_from_the_features_and_nothing_else_of_a_run_is_deleted_for_it(
+    calibrate: str, folder: str
+) -> None:
+    """SageMaker's role reads them where they lie then; without a canary or trials neither is allowed."""
     document = build_policies(example())
-    goals, transform = {"calibrate": "canary"}, {"on_bad_records": "fail", "max_payload_mb": 5}
-    with_canary = build_policies(changed(goals=goals, transform=transform))
+    transform = {"on_bad_records": "fail", "max_payload_mb": 5}
+    with_canary = build_policies(changed(goals={"calibrate": calibrate}, transform=transform))
     run = "arn:aws:s3:::batch-inference-sample/work/abalone/run-1/abalone--preprocess-0123456789ab-01234567-1"
     deletes = Call("s3:DeleteObject", f"{run}/features/shard-0.csv")
     assert find_allowing_statements(with_canary["airflow"], deletes)
@@ -217,8 +221,9 @@ def test_a_canary_is_taken_from_among_the_features_and_nothing_else_of_a_run_is_
         with_canary["airflow"], Call("s3:DeleteObject", f"{run}/records/shard-0.csv")
     )
     assert not find_allowing_statements(document["airflow"], deletes)
-    reads = Call("s3:GetObject", f"{run}/canary/shard-0.csv")
+    reads = Call("s3:GetObject", f"{run}/{folder}shard-0.csv")
     assert find_allowing_statements(with_canary["sagemaker"], reads)
+    assert not find_allowing_statements(document["sagemaker"], reads)
     assert [line for each in with_canary["airflow"]["Statement"] for line in problems(each)] == []
 
 

@@ -29,7 +29,7 @@ from batch_inference.planning.clusters.cluster_choice import (
 from batch_inference.planning.clusters.cluster_model import ClusterPlan, SizedStage, StageWorkload
 from batch_inference.planning.clusters.estimate import estimate_run, format_nights
 from batch_inference.planning.clusters.exploration import MAX_TRIALS, KnownSettings, TrialPlan
-from batch_inference.planning.clusters.instance_quotas import list_instance_types
+from batch_inference.planning.clusters.instance_quotas import find_tightest_quota, list_instance_types
 from batch_inference.planning.clusters.join_sizing import build_join_workload, plan_join_job
 from batch_inference.planning.clusters.rate_model import Rate
 from batch_inference.planning.clusters.settings_cost import RequestSettings
@@ -237,7 +237,7 @@ class _RunPlanner:
             self._log_cluster(transform_stage, unit, reason)
             for sentence in layout_decision.sentences:
                 self.log.add(sentence)
-        types = decision.list_acceptable_types("transform")
+        types = self._list_transform_types(decision)
         transform = self._plan_transform(types, transform_stage.instance_count, shard_count)
         self._warn_of_time_limit(transform_stage, transform.max_runtime_seconds)
         object_bytes = self.input.largest_text_bytes if preprocess is None else preprocess.shard_bytes
@@ -452,6 +452,19 @@ class _RunPlanner:
                 f"{concurrency} at a time, longer than the {transform.timeout_seconds} s that SageMaker waits: raise "
                 "transform.timeout_seconds, or lower transform.max_payload_mb or transform.max_concurrent_transforms."
             )
+
+    def _list_transform_types(self, decision: ClusterDecision) -> tuple[str, ...]:
+        """The types that the transform may run on; with `calibrate: explore` those that were not measured come last."""
+        types = decision.list_acceptable_types("transform")
+        if self.known is None or decision.goals.budget is not None:
+            return types
+        quotas = {
+            name: find_tightest_quota(self.context.quotas, "transform", name)
+            for name in list_instance_types(self.pipeline, self.params, "transform")
+        }
+        count = decision.cluster_plan.get_stage("transform").instance_count
+        others = [name for name, quota in quotas.items() if quota is None or quota.instances >= count]
+        return tuple(dict.fromkeys((*types, *others)))
 
     def _plan_trials(
         self, decision: ClusterDecision, transform: TransformPlan, layout: LayoutPlan | None

@@ -74,7 +74,8 @@ class StageUsage(FrozenModel):
     """Instance usage of a stage. Times are epoch seconds; a job that never started has no start and is not billed.
 
     `busy_seconds` is the sum over instances of the seconds in which they worked, `start_seconds` the mean of those that
-    were billed before an instance worked, both None when unknown;
+    were billed before an instance worked, `peak_memory_share` the most of its memory that an instance used, 0 to 1,
+    all None when unknown;
     `earlier_billed_seconds` are those of earlier attempts, which failed and were paid for. Where a stage is several
     jobs that end at different times, `own_billed_seconds` are their instance-seconds. Where the jobs, failed attempts
     included, have several instance types, `billed_by_type` has the instance-seconds of each.
@@ -91,6 +92,7 @@ class StageUsage(FrozenModel):
     ended_at: float | None = None
     busy_seconds: float | None = None
     start_seconds: float | None = None
+    peak_memory_share: float | None = None
     attempt: int | None = None
     earlier_billed_seconds: float = 0.0
     own_billed_seconds: float | None = None
@@ -220,6 +222,9 @@ def merge_jobs(jobs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "earlier_attempts": [each for job in jobs for each in job.get("earlier_attempts") or ()],
         "busy_seconds": sum_if_known(job.get("busy_seconds") for job in jobs),
         "start_seconds": fmean(starts) if len(starts) == len(jobs) else None,
+        "peak_memory_share": max(
+            (share for job in jobs if (share := job.get("peak_memory_share")) is not None), default=None
+        ),
         "instances": _merge_instances(jobs),
         "jobs": [{name: job.get(name) for name in _JOB_FIELDS} for job in jobs] if len(jobs) > 1 else None,
     }

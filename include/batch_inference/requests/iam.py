@@ -271,6 +271,8 @@ class _PolicyBuilder:
         yield _allow("LookAtRole", "iam", ["GetRole"], roles)
         yield _allow("FindLogs", "logs", ["DescribeLogStreams"], self.log_group_arns)
         yield _allow("ReadLogs", "logs", ["GetLogEvents"], self.log_stream_arns)
+        # CloudWatch has no resources for metrics.
+        yield _allow("ReadMetrics", "cloudwatch", ["GetMetricData"], ["*"])
         yield from self._kms_statements()
 
     def build_janitor_statements(self) -> Iterator[Statement]:

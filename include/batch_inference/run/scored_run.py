@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
+from batch_inference.aws.instance_memory import read_peak_memory_share
 from batch_inference.aws.s3 import Storage
 from batch_inference.aws.transform_logs import read_instance_activity
 from batch_inference.common.errors import ReconciliationError
@@ -79,7 +80,7 @@ def build_scored_run(
     where = run.pipeline.aws_conn_id, run.pipeline.region
     # The activity of the model's containers is read from their logs. All transform jobs together are the stage: its
     # records, its cost and its rate are those of all shards.
-    measured = [{**job, **read_instance_activity(*where, job)} for job in inputs.transform_jobs]
+    measured = [_measure_job(job, *where) for job in inputs.transform_jobs]
     jobs = {"transform": measured[0] if len(measured) == 1 else merge_jobs(measured)}
     if run.pipeline.preprocess is not None:
         # `preprocess` measures itself.
@@ -92,12 +93,15 @@ def build_scored_run(
         transform_job=inputs.transform_job,
         reconciled=reconciled,
         resized=read_calibration(run),
-        trials=tuple(
-            {**trial, "job": {**trial["job"], **read_instance_activity(*where, trial["job"])}}
-            for trial in inputs.trials
-        ),
+        trials=tuple({**trial, "job": _measure_job(trial["job"], *where)} for trial in inputs.trials),
         requested_output=requested_output,
     )
+
+
+def _measure_job(job: Mapping[str, Any], aws_conn_id: str | None, region: str | None) -> dict[str, Any]:
+    """A transform job with its instances' activity and the most memory that one of them had."""
+    measured = {**job, **read_instance_activity(aws_conn_id, region, job)}
+    return {**measured, "peak_memory_share": read_peak_memory_share(aws_conn_id, region, measured)}
 
 
 def read_calibration(run: RunContext) -> CalibrationResult | None:

@@ -65,9 +65,10 @@ def test_a_dag_file_imports_nothing_that_only_a_task_needs(path: Path) -> None:
         {},
         {"join.processing_above": 1},
         {"transform.on_bad_records": "fail", "goals.calibrate": "canary"},
+        {"goals.calibrate": "explore"},
         WITHOUT_PREPROCESS,
     ],
-    ids=["with preprocess", "join as a job", "canary", "without preprocess"],
+    ids=["with preprocess", "join as a job", "canary", "trials", "without preprocess"],
 )
 def test_each_task_finds_its_function(changes: dict[str, Any], tmp_path: Path) -> None:
     tasks = build_pipeline_dag(pipeline(changes), tmp_path).tasks

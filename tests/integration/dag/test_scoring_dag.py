@@ -184,9 +184,10 @@ def test_a_run_starts_with_the_defaults_of_the_form(changes: dict[str, Any], tmp
             {"transform.on_bad_records": "fail", "goals.calibrate": "canary"},
             {"preprocess", "transform_canary", "transform"},
         ),
+        ({"goals.calibrate": "explore"}, {"preprocess", "transform_trial", "transform"}),
         (WITHOUT_PREPROCESS, {"transform"}),
     ],
-    ids=["join as a job", "canary", "without preprocess"],
+    ids=["join as a job", "canary", "trials", "without preprocess"],
 )
 def test_every_job_counts_in_the_pool_and_has_the_patience_that_the_pipeline_states(
     changes: dict[str, Any], submitting: set[str], tmp_path: Path
@@ -215,9 +216,13 @@ def test_every_job_counts_in_the_pool_and_has_the_patience_that_the_pipeline_sta
             {"transform.on_bad_records": "fail", "goals.calibrate": "canary"},
             {"preprocess": "preprocess", "transform_canary": "transform", "transform": None},
         ),
+        (
+            {"goals.calibrate": "explore"},
+            {"preprocess": "preprocess", "transform_trial": "transform", "transform": "transform"},
+        ),
         (WITHOUT_PREPROCESS, {"transform": "transform"}),
     ],
-    ids=["join as a job", "canary", "without preprocess"],
+    ids=["join as a job", "canary", "trials", "without preprocess"],
 )
 def test_every_job_falls_back_to_the_types_that_this_runs_plan_allows(
     changes: dict[str, Any], stages: dict[str, str | None], tmp_path: Path

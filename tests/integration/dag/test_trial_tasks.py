@@ -62,8 +62,8 @@ def open_run(storage: Storage, known: dict[Any, Any], changes: dict[str, Any]) -
     """A run whose XComs are `known`, by task and key."""
     of = pipeline(changes)
     of = of.model_copy(update={"aws_conn_id": "aws_test"})
-    known["plan", None] = build_plan(RUN, of, nonce=NONCE, trials=TRIALS)
-    write_plan(storage, RUN, of, nonce=NONCE, trials=TRIALS)
+    known["plan", None] = build_plan(RUN, of, nonce=NONCE, trials=TRIALS, input={"text_bytes": 1_200})
+    write_plan(storage, RUN, of, nonce=NONCE, trials=TRIALS, input={"text_bytes": 1_200})
 
     def pull(task: str, key: str | None = None, map_indexes: Any = None) -> Any:
         found = known.get((task, key))

@@ -198,8 +198,9 @@ def test_the_wait_for_a_job_asks_where_the_job_was_planned(deployed: Pipelines, 
         {"join": {"processing_above": 0}},
         {"transform": {"on_bad_records": "fail"}},
         {"goals": {"calibrate": "canary"}},
+        {"goals": {"calibrate": "explore"}},
     ],
-    ids=["join job", "on_bad_records", "canary"],
+    ids=["join job", "on_bad_records", "canary", "trials"],
 )
 def test_an_edit_that_changes_the_tasks_of_the_dag_starts_no_job(
     deployed: Pipelines, run: Run, change: dict[str, Any]

@@ -142,6 +142,11 @@ def test_each_host_gets_all_input_only_where_hosts_cannot_exchange_keys() -> Non
             "cannot include the shard of the canary; write on_bad_records: fail, or calibrate: defaults"),
         ),
         (
+            {"goals.explore_share": 0.1},
+            ("goals.explore_share: found explore_share with calibrate: defaults, which tries nothing; write calibrate: "
+            "explore, or drop it"),
+        ),
+        (
             {"model": {"name": "a", "version": 3}},
             "model: found version with name; it picks a version of a group",
         ),

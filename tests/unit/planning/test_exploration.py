@@ -269,7 +269,7 @@ def test_trials_take_different_objects_and_never_more_than_half(sizes: list[int]
         TrialPlan(**USED._asdict(), bytes=each, max_runtime_seconds=1, usual_dollars_per_byte=0.0)
         for each in wanted
     ]
-    picked = pick_for_trials(sizes, trials)
+    picked = pick_for_trials(sizes, trials, 4 * sum(sizes))
     everything = [position for each in picked for position in each]
     assert len(picked) == len(trials)
     assert len(set(everything)) == len(everything) <= len(sizes) / 2
@@ -278,8 +278,11 @@ def test_trials_take_different_objects_and_never_more_than_half(sizes: list[int]
 
 def test_a_trial_takes_about_its_bytes_from_all_over_the_objects() -> None:
     trial = TrialPlan(**USED._asdict(), bytes=1_000, max_runtime_seconds=1, usual_dollars_per_byte=0.0)
-    [positions] = pick_for_trials([100] * 100, [trial])
-    assert positions == [5, 15, 25, 35, 45, 55, 65, 75, 85, 95]
+    everywhere = [5, 15, 25, 35, 45, 55, 65, 75, 85, 95]
+    assert pick_for_trials([100] * 100, [trial], 10_000) == [everywhere]
+    # The same of text that lies there as a quarter, and beside an object that would take the trial for hours.
+    assert pick_for_trials([25] * 100, [trial], 10_000) == [everywhere]
+    assert pick_for_trials([*[100] * 100, 10_000], [trial], 20_000) == [everywhere]
 
 
 def test_a_night_that_is_slow_for_all_does_not_look_like_slow_settings() -> None:

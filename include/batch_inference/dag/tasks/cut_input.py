@@ -64,7 +64,7 @@ def write_manifests(run: RunContext, **_: Any) -> list[dict[str, Any]]:
     ]
     layout = plan.require_layout()
     folder = paths.pieces if layout.mode == "pieces" else get_folder_uri(plan.input.uri)
-    for_trials = pick_for_trials([size for _, size in pieces], plan.trials)
+    for_trials = pick_for_trials([size for _, size in pieces], plan.trials, plan.input.text_bytes)
     tried = set(chain.from_iterable(for_trials))
     usual = [position for position in range(len(pieces)) if position not in tried]
     weights = [float(pieces[position][1]) for position in usual]

@@ -27,8 +27,9 @@ def select_trials(run: RunContext, **_: Any) -> list[dict[str, Any]]:
     paths = run.paths.build_job_paths(run.pull(*PREPROCESS_JOB)["job_name"])
     shards = ShardList.model_validate(storage.read_json(paths.shards)).shards
     there = set(storage.list_uris(paths.features))
+    picked = pick_for_trials([shard.bytes for shard in shards], trials, run.plan.input.text_bytes)
     selected = []
-    for number, positions in enumerate(pick_for_trials([shard.bytes for shard in shards], trials)):
+    for number, positions in enumerate(picked):
         mine = [shards[position] for position in positions]
         if not mine:
             continue

@@ -483,16 +483,19 @@ def _compute_worth(candidate: Candidate, run: PlannedRun) -> float:
     return candidate.saving_share * run.dollars * RUNS_AHEAD - candidate.extra_dollars
 
 
-def pick_for_trials(sizes: Sequence[int], trials: Sequence[TrialPlan]) -> list[list[int]]:
+def pick_for_trials(sizes: Sequence[int], trials: Sequence[TrialPlan], text_bytes: int) -> list[list[int]]:
     """For each trial the positions of the objects, of these sizes in bytes, that it takes: from all over the list.
 
-    Together they take at most half of the objects; trials for which none are left get none.
+    `text_bytes` are those of all objects together, unpacked. None is more than twice as large as the mean, and all
+    trials together take at most half of these; trials for which none are left get none.
     """
-    mean = sum(sizes) / max(1, len(sizes))
+    usual = [position for position, size in enumerate(sizes) if size * len(sizes) <= 2 * sum(sizes)]
+    each_bytes = sum(sizes[position] for position in usual) / max(1, len(usual))
+    stored_share = sum(sizes) / max(1, text_bytes)
     counts: list[int] = []
     for trial in trials:
-        left = len(sizes) // 2 - sum(counts)
-        counts.append(max(0, min(left, round(trial.bytes / mean))) if mean else 0)
+        wanted = round(trial.bytes * stored_share / each_bytes) if each_bytes else 0
+        counts.append(min(wanted, len(usual) // 2 - sum(counts)))
     total = sum(counts)
-    picked = iter([int((number + 0.5) * len(sizes) / total) for number in range(total)])
+    picked = iter([usual[int((number + 0.5) * len(usual) / total)] for number in range(total)])
     return [[next(picked) for _ in range(count)] for count in counts]
