@@ -13,11 +13,9 @@ from typing import Any
 import pytest
 import yaml
 
-from batch_inference.cli.laptop.environment import build_aws_connection, create_client
+from batch_inference.cli.laptop.environment import build_aws_connection, create_client, run_embedded_aws
 from batch_inference.cli.laptop.sample import create_buckets_and_role
 from batch_inference.config.pipeline import Pipeline
-from local_aws.server import LocalAws
-from local_aws.settings import load_settings
 from tests.integration.staged_runs import document
 
 OBJECTS = {"in/date=2026-01-05/a.csv": b"1,m,30\n2,f,40\n", "model/a.tar.gz": b"an archive"}
@@ -27,16 +25,12 @@ TYPES = {"image": "registry/python:3", "instance_types": ["ml.m5.2xlarge"]}
 @pytest.fixture(scope="module")
 def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """An embedded AWS with what the pipeline needs."""
-    server = LocalAws(load_settings(), tmp_path_factory.mktemp("aws"))
-    server.start()
-    try:
-        client = create_client("s3", server.url)
+    with run_embedded_aws(tmp_path_factory.mktemp("aws")) as url:
+        client = create_client("s3", url)
         create_buckets_and_role(client, Pipeline.model_validate(document()))
         for key, body in OBJECTS.items():
             client.put_object(Bucket="bucket", Key=key, Body=body)
-        yield server.url
-    finally:
-        server.stop()
+        yield url
 
 
 def run_plan(project: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
