@@ -19,7 +19,7 @@ import threading
 import time
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from batch_inference.common.errors import BatchInferenceError
 
@@ -206,10 +206,15 @@ def run_embedded_aws_process(
                 f"the embedded AWS did not start (port {port}); its output: {output}. Log: {log}"
             )
         # The pipe is drained so that a talkative server never blocks on it.
-        threading.Thread(target=process.stdout.read, daemon=True).start()
+        threading.Thread(target=_drain, args=[process.stdout], daemon=True).start()
         yield process, endpoint[1]
     finally:
         stop_processes([process], grace_seconds=20)
+
+
+def _drain(pipe: IO[str]) -> None:
+    with pipe:
+        pipe.read()
 
 
 def stop_processes(processes: Collection[subprocess.Popen[Any]], *, grace_seconds: float) -> None:
