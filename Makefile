@@ -124,7 +124,7 @@ bench-sizing: $(INSTALLED) ## cost and promises of the planner's clusters agains
 
 .PHONY: bench-exploration
 bench-exploration: $(INSTALLED) ## ten nights of `calibrate: explore` for six models whose cheapest settings are hidden
-	@$(PY) -m tools.benchmarks.exploration $(ARGS)
+	@$(PY) -m tools.benchmarks.exploration --images docs/images $(ARGS)
 
 .PHONY: bench-layouts
 bench-layouts: $(INSTALLED) ## planned jobs without preprocessing against naive ones, billed on the embedded AWS, for four layouts

@@ -5,11 +5,12 @@ formula of instance type, requests at a time and MB of a request that shares not
 some are outliers, types' speeds and prices differ from seed to seed. The cost of the last plan's settings is compared
 with the best point of a grid of 3 types × 3 concurrencies × 3 payloads.
 
-    python -m tools.benchmarks.exploration [SEEDS]
+    python -m tools.benchmarks.exploration [SEEDS] [--images FOLDER]
 """
 
 from __future__ import annotations
 
+import argparse
 import math
 import random
 import sys
@@ -17,6 +18,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import product
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from batch_inference.config.pipeline import Pipeline
@@ -30,6 +32,7 @@ from batch_inference.planning.model_version import plan_model_without_lookup
 from batch_inference.planning.plan import Plan
 from batch_inference.planning.planner import RunInfo, make_plan
 from batch_inference.planning.trial_planning import get_settings
+from tools.benchmarks.sizing_pictures import render_exploration
 
 MEBIBYTE = 1024 * 1024
 BEGIN = datetime(2026, 1, 1, 2, 0, tzinfo=UTC)
@@ -346,17 +349,23 @@ def _build_row(
 
 def main() -> int:
     """Print a table; the exit code is 1 where a goal is missed."""
-    seeds = int(sys.argv[1]) if len(sys.argv) > 1 else 10
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("seeds", type=int, nargs="?", default=10, help="worlds for each model")
+    parser.add_argument("--images", type=Path, help="also write the picture to this folder")
+    arguments = parser.parse_args()
+    seeds = arguments.seeds
     print(f"Ten nights of ten instance-hours, {seeds} seeds; cost of work as a multiple of the grid's best.")
     print(
         f"{'model':<15}{'first':>7}{'mean':>7}{'worst':>7}{'trials':>8}{'failed':>8}{'extra, most':>13}{'late':>6}"
     )
     is_good = True
+    curves: dict[str, list[float]] = {}
     for name, speed in MODELS.items():
         found = [simulate_nights(speed, seed) for seed in range(seeds)]
         # Three hours for what takes one instance ten: there is room for a trial only where it is safe.
         timed = [simulate_nights(speed, seed, goals={"deadline": 180}) for seed in range(seeds)]
         worst, extra = max(each.ratio for each in found), max(each.extra_share for each in found)
+        curves[name] = [_mean(iter(night)) for night in zip(*(each.ratios for each in found), strict=True)]
         late = sum(each.late for each in (*found, *timed))
         is_good &= worst <= 1.10 and extra <= 0.05 and not late
         print(
@@ -364,6 +373,9 @@ def main() -> int:
             f"{worst:>7.2f}{_mean(each.trials for each in found):>8.1f}{_mean(each.failed for each in found):>8.1f}"
             f"{extra:>13.1%}{late:>6}"
         )
+    if arguments.images:
+        picture = arguments.images / "bench-exploration.svg"
+        picture.write_text(render_exploration(curves), encoding="utf-8")
     return 0 if is_good else 1
 
 

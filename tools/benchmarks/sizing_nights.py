@@ -129,8 +129,7 @@ def measure_first_nights(nights: int = 5) -> Mapping[str, Sequence[Night]]:
             name="uneven",
             sizes=lambda: uneven.astype(np.int64),
             is_gzip=True,
-            prefer="speed",
-            max_instances=4,
+            deadline_minutes=75,
             transform={"max_jobs": 1},
         ),
         "a model a twentieth as fast as assumed": Case(

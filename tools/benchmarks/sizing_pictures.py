@@ -190,3 +190,43 @@ def _render_panel(name: str, nights: Sequence[Night]) -> str:
         f'<line x1="{PANEL_LEFT}" x2="{PANEL_LEFT + plot_width}" y1="{bottom}" y2="{bottom}" class="axis"/>'
         f"{dots}{ticks}{nights_axis}"
     )
+
+
+COLOURS = ("#b4541a", "#1a7f5a", "#3b6ea8", "#7a4b9c", "#a08a1c", "#6b7480")
+
+
+def render_exploration(curves: Mapping[str, Sequence[float]]) -> str:
+    """For each model a line: the cost of each night's settings as a multiple of the best of the grid."""
+    left, top, width, height, right = 44, 44, 520, 240, 130
+    nights = max(map(len, curves.values()))
+    most = max(max(values) for values in curves.values()) * 1.05
+
+    def place(night: float, ratio: float) -> tuple[float, float]:
+        return left + night / (nights - 1) * width, top + height * (1 - ratio / most)
+
+    parts = []
+    for number, (name, values) in enumerate(curves.items()):
+        colour, label = COLOURS[number % len(COLOURS)], top + 14 + 18 * number
+        points = " ".join("{:.1f},{:.1f}".format(*place(*each)) for each in enumerate(values))
+        parts.append(
+            f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="1.8"/>'
+            f'<rect x="{left + width + 16}" y="{label - 9}" width="10" height="10" fill="{colour}"/>'
+            f'<text x="{left + width + 31}" y="{label}">{name}</text>'
+        )
+    parts += [
+        f'<text x="{place(night, 0)[0]:.1f}" y="{top + height + 14}" class="small" text-anchor="middle">{night}</text>'
+        for night in range(nights)
+    ]
+    parts += [
+        f'<text x="{left - 6}" y="{place(0, ratio)[1] + 3:.1f}" class="small" text-anchor="end">{ratio}</text>'
+        for ratio in range(int(most) + 1)
+    ]
+    one = place(0, 1.0)[1]
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {left + width + right} {top + height + 24}" '
+        f'font-family="sans-serif" font-size="12"><rect width="{left + width + right}" height="{top + height + 24}" '
+        f'fill="#fff"/>{STYLE}<text x="{left}" y="16">Cost of each night\'s settings as a multiple of the best of the '
+        f'grid (dotted)</text><line x1="{left}" x2="{left + width}" y1="{one:.1f}" y2="{one:.1f}" stroke="#424a53" '
+        f'stroke-dasharray="2 3"/><line x1="{left}" x2="{left + width}" y1="{top + height}" y2="{top + height}" '
+        f'class="axis"/>{"".join(parts)}</svg>\n'
+    )

@@ -36,6 +36,7 @@ from tools.benchmarks.sizing_pictures import (
     Row,
     render_calibration,
     render_curves,
+    render_exploration,
     render_first_nights,
     render_summary,
     render_svg,
@@ -145,6 +146,8 @@ def test_tables_and_pictures_show_every_input_and_night() -> None:
         Night(0, 60.0, 120.0, 90.0, 1.0, 0.5, 100.0, True),
         Night(1, 60.0, 70.0, 110.0, 1.0, 0.5, 100.0, True),
     ]
+    curves = render_exploration({"flat": [1.0, 1.0], "contention": [2.5, 1.0]})
+    assert (curves.count("<polyline"), curves.count(">contention<")) == (2, 1)
     picture = render_curves({"noise": nights})
     assert (picture.count("<circle"), picture.count('class="late"')) == (2, 1)
     assert render_first_nights({"noise": [*nights, Night(2, refusal="too dear")]}).splitlines()[2] == (
