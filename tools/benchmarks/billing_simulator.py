@@ -139,17 +139,19 @@ def run_job(
     machine: Machine,
     *,
     lists: int = 1,
+    request_bytes: int = 0,
     noise: Noise = CALM,
     rng: np.random.Generator | None = None,
 ) -> Job:
     """Run one job of `instance_count` instances, or with `lists` above 1 as many jobs of one instance each.
 
-    Each of those reads a list of objects, balanced by bytes, and is billed until its own end.
+    Each of those reads a list of objects, balanced by bytes, of which a request counts as so many more, and is billed
+    until its own end.
     """
     rng = rng or np.random.default_rng(0)
     seconds = machine.compute_seconds(sizes)
     if lists > 1:
-        loads = _balance_lists(sizes, seconds, lists)
+        loads = _balance_lists(sizes + request_bytes * machine.count_requests(sizes), seconds, lists)
         instance_count = lists
     else:
         loads = compute_loads(seconds, sizes, instance_count, assignment)
@@ -169,18 +171,18 @@ def run_job(
     )
 
 
-def _balance_lists(sizes: Sizes, seconds: Loads, lists: int) -> Loads:
-    """Seconds of work in each list; the heaviest object each goes to the list that has least bytes."""
-    order = np.argsort(-sizes, kind="stable")
+def _balance_lists(weights: Sizes, seconds: Loads, lists: int) -> Loads:
+    """Seconds of work in each list; the heaviest object each goes to the list that has least weight."""
+    order = np.argsort(-weights, kind="stable")
     heap = [(0, 0.0, number) for number in range(lists)]
     for position in order[:MAX_HEAP_OBJECTS].tolist():
-        bytes_, load, number = heap[0]
-        heapreplace(heap, (bytes_ + int(sizes[position]), load + float(seconds[position]), number))
+        weight, load, number = heap[0]
+        heapreplace(heap, (weight + int(weights[position]), load + float(seconds[position]), number))
     loads = np.array([load for _, load, _ in heap])
     rest = order[MAX_HEAP_OBJECTS:]
     if len(rest):
-        filled = np.array([bytes_ for bytes_, _, _ in heap], dtype=np.float64)
-        room = np.maximum(0.0, (filled.sum() + sizes[rest].sum()) / lists - filled)
+        filled = np.array([weight for weight, _, _ in heap], dtype=np.float64)
+        room = np.maximum(0.0, (filled.sum() + weights[rest].sum()) / lists - filled)
         loads += seconds[rest].sum() * (room / room.sum() if room.sum() else 1 / lists)
     return loads
 

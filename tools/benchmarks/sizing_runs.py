@@ -170,7 +170,7 @@ def run_plan(
     """Run a plan: its jobs on the objects, shards or pieces that they are given."""
     sizes = case.sizes() if sizes is None else sizes
     rng = rng or np.random.default_rng(0)
-    world, lists, preprocess = case.world, 1, None
+    world, lists, request_bytes, preprocess = case.world, 1, 0, None
     seconds = OTHER_TASKS_SECONDS
     if plan.preprocess is not None:
         machine = world.preprocess[plan.preprocess.instance_type]
@@ -182,7 +182,7 @@ def run_plan(
         objects = cut_shards(sizes, hosts, plan.preprocess.shard_bytes, assignment)
     else:
         layout = plan.require_layout()
-        objects, lists = sizes, layout.jobs
+        objects, lists, request_bytes = sizes, layout.jobs, layout.request_bytes
         if layout.mode == "pieces":
             objects, preparation_seconds = cut_and_merge(
                 sizes, layout.piece_bytes, layout.merge_below_bytes, layout.merged_objects
@@ -194,6 +194,7 @@ def run_plan(
         assignment,
         world.transform[plan.transform.instance_type],
         lists=min(lists, len(objects)),
+        request_bytes=request_bytes,
         noise=world.noise,
         rng=rng,
     )

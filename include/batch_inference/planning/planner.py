@@ -25,6 +25,7 @@ from batch_inference.planning.clusters.cluster_choice import (
     PlanningContext,
     choose_clusters,
     format_clock_time,
+    format_end,
 )
 from batch_inference.planning.clusters.cluster_model import ClusterPlan, SizedStage, StageWorkload
 from batch_inference.planning.clusters.estimate import estimate_run, format_nights
@@ -310,8 +311,7 @@ class _RunPlanner:
         """When the run should be done, and how likely that is in time."""
         now, goals, probability = self.context.now, decision.goals, decision.probability_in_time
         expected, late = (
-            format_clock_time(now + timedelta(seconds=each), now)
-            for each in (decision.cluster_plan.seconds, decision.seconds_high)
+            format_end(each, now) for each in (decision.cluster_plan.seconds, decision.seconds_high)
         )
         end = f"The run should be done by {expected} (in {format_nights(goals.confidence)} by {late})"
         if decision.deadline is None or probability is None:
@@ -524,7 +524,8 @@ def compute_approval_deadline(
     """The end of the wait for approval: `within_minutes` from now, but `run_seconds` before the deadline."""
     until = now + timedelta(minutes=within_minutes)
     if deadline is not None:
-        until = min(until, deadline - timedelta(seconds=run_seconds))
+        left = (deadline - now).total_seconds() - run_seconds
+        until = min(until, now + timedelta(seconds=max(0.0, left)))
     return max(until, now + MIN_WAIT)
 
 

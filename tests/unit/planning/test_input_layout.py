@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -13,6 +15,7 @@ from batch_inference.planning.inputs.input_split import balance_weights, split_o
 from batch_inference.planning.plan import Plan
 from batch_inference.planning.planner import make_plan
 from tests.unit.builders import (
+    MOMENT,
     context,
     objects,
     pipeline,
@@ -22,6 +25,7 @@ from tests.unit.builders import (
     run_preflight,
     select_input,
 )
+from tests.unit.planning.test_rate_model import of_layouts
 
 MB, GB = 1_000_000, 1_000_000_000
 CHEAP = pipeline_without_preprocess({"transform.max_instances": 16, "goals.prefer": "cost"})
@@ -252,3 +256,34 @@ def test_what_a_run_writes_below_its_input_is_refused_for_typed_addresses_too(of
         RequestLintError, match="output: found 's3://data/in/scored/' below the input 's3://data/in/'"
     ):
         run_preflight(of, bent)  # type: ignore[arg-type]
+
+
+def test_lists_are_balanced_by_seconds_where_requests_cost_more_than_bytes() -> None:
+    """Three large objects and 9,000 crumbs at 2 s a request: by bytes alone one list would have all crumbs."""
+    of = pipeline_without_preprocess({"transform.max_instances": 4, "input.compression": "gzip"})
+    layouts = [(300 * MB, 20_000), (300 * MB, 5000), (300 * MB, 1000), (600 * MB, 20_000)]
+    history = of_layouts(*layouts, per_byte=1e-6, per_request=2.0)
+    sizes = [10 * MB] * 3 + [1000] * 9000
+    made = make_plan(of, RunParams(), objects(sizes), run_info(), context(of, history=history))
+    assert made.layout is not None
+    assert (made.layout.mode, made.layout.jobs) == ("unsplit", 4)
+    # 18,000 s of requests and 156 s of bytes.
+    assert made.estimate.transform.seconds == pytest.approx(18_200 / 4 + 90, rel=0.05)
+    weights = [size + made.layout.request_bytes for size in sizes]
+    lists = [[sizes[at] for at in positions] for positions in balance_weights(weights, 4)]
+    seconds = [sum(size * 1e-6 * 4 + 2.0 for size in each) for each in lists]
+    assert max(seconds) == pytest.approx(made.estimate.transform.seconds - 90, rel=0.05)
+
+
+@pytest.mark.parametrize("runs", [2, 3])
+def test_an_estimate_of_years_is_no_date(runs: int) -> None:
+    """Nights of a few large objects say little of a night of crumbs, and 999 of 1,000 is far in the tail."""
+    goals = {"prefer": "cost", "confidence": 0.999, "on_over_budget": "approve", "budget": 0.01}
+    of = pipeline_without_preprocess({"goals": goals, "input.compression": "gzip"})
+    history = of_layouts(*[(1000 * MB, 5)] * runs, per_byte=1e-6, per_request=0.2)
+    made = make_plan(
+        of, RunParams(deadline="600"), objects([2500] * 100_000), run_info(),
+        context(of, history=history, can_request_approval=True),
+    )  # fmt: skip
+    assert said(made, "in 999 of 1,000 nights by a time more than 30 days away")
+    assert made.approve_by == MOMENT + timedelta(minutes=1)

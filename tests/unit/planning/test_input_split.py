@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batch_inference.planning.clusters.sizing import estimate_hash_skew
+from batch_inference.planning.clusters.rate_model import build_assumed_rate
+from batch_inference.planning.clusters.sizing import count_requests, estimate_hash_skew
+from batch_inference.planning.clusters.work_division import BalancedLists, SizeProfile
 from batch_inference.planning.inputs.input_listing import S3Object
 from batch_inference.planning.inputs.input_split import (
     MIN_SPLIT_BYTES,
     balance_weights,
-    compute_largest_list_bytes,
     split_objects,
 )
 from tests.unit.builders import objects
@@ -79,14 +81,25 @@ def test_pieces_of_one_object_are_equal() -> None:
     assert whole[0].is_whole
 
 
-@given(sizes=st.lists(st.integers(1, 10**9), min_size=1, max_size=300), most=st.integers(1, 30))
-def test_the_fullest_lists_are_those_that_balancing_makes(sizes: list[int], most: int) -> None:
-    told = compute_largest_list_bytes(sizes, most)
-    assert len(told) == min(most, len(sizes))
-    for lists, fullest in enumerate(told, start=1):
-        groups = balance_weights([float(size) for size in sizes], lists)
-        real = max(sum(sizes[at] for at in group) for group in groups)
-        assert fullest == max(real, -(-sum(sizes) // lists))
+@given(
+    sizes=st.lists(st.integers(1, 10**9), min_size=1, max_size=300),
+    lists=st.integers(1, 30),
+    seconds_per_request=st.sampled_from([0.0, 0.05, 100.0]),
+)
+def test_the_fullest_lists_are_those_that_balancing_makes(
+    sizes: list[int], lists: int, seconds_per_request: float
+) -> None:
+    rate = replace(build_assumed_rate("transform", "ml.m5.xlarge"), seconds_per_request=seconds_per_request)
+    profile = SizeProfile()
+    profile.extend(sizes)
+    work = BalancedLists(profile=profile, max_lists=lists, max_payload_mb=6)
+    seconds = [rate.compute_work_seconds(size, count_requests(1, size, 6)) for size in sizes]
+    lists = work.max_parallelism
+    assert lists <= len(sizes)
+    shares = work.share_work(lists, rate)
+    fullest = max(sum(seconds[at] for at in group) for group in balance_weights(seconds, lists))
+    assert shares.worst == pytest.approx(fullest)
+    assert shares.mean == pytest.approx(sum(seconds) / lists)
 
 
 @given(weights=st.lists(st.floats(0, 1e6), max_size=200), bins=st.integers(1, 20))

@@ -14,7 +14,7 @@ from batch_inference.dag.task_functions import provide_run_context
 from batch_inference.input_pieces.cutting import list_unsplit_objects, write_pieces
 from batch_inference.input_pieces.layout_files import read_join_group, read_listing, write_join_group
 from batch_inference.planning.clusters.exploration import pick_for_trials
-from batch_inference.planning.clusters.sizing import cap_instance_count
+from batch_inference.planning.clusters.sizing import cap_instance_count, count_requests
 from batch_inference.planning.inputs.input_split import balance_weights, group_neighbours
 from batch_inference.requests.sagemaker import build_manifest_file
 from batch_inference.run.run_context import RunContext
@@ -67,7 +67,10 @@ def write_manifests(run: RunContext, **_: Any) -> list[dict[str, Any]]:
     for_trials = pick_for_trials([size for _, size in pieces], plan.trials, plan.input.text_bytes)
     tried = set(chain.from_iterable(for_trials))
     usual = [position for position in range(len(pieces)) if position not in tried]
-    weights = [float(pieces[position][1]) for position in usual]
+    # Objects have the bytes of the listing, compressed or not.
+    text_share, payload = plan.input.text_bytes / plan.input.bytes, plan.transform.max_payload_mb
+    texts = [pieces[position][1] * text_share for position in usual]
+    weights = [text + layout.request_bytes * count_requests(1, text, payload) for text in texts]
     lists = [
         [usual[each] for each in sorted(positions)]
         for positions in balance_weights(weights, cap_instance_count(layout.jobs, len(usual)))

@@ -83,12 +83,13 @@ def size_remaining_transform(
     if limits is None:
         raise ValueError("the plan has no canary")
     remaining_shards = canary.total_shards - 1
+    shard_bytes = max(1, (plan.input.text_bytes - canary_bytes) // remaining_shards)
     workload = StageWorkload(
         name="transform",
         work=EqualShards(
-            bytes=max(1, plan.input.text_bytes - canary_bytes),
+            bytes=shard_bytes * remaining_shards,
             max_parallelism=remaining_shards,
-            min_shards=remaining_shards,
+            object_sizes=[shard_bytes] * remaining_shards,
             max_payload_mb=plan.transform.max_payload_mb,
         ),
         max_instances=limits.max_instances[instance_type],

@@ -31,6 +31,9 @@ from batch_inference.planning.clusters.rate_model import compute_rate
 from batch_inference.planning.model_version import ModelPlan
 from batch_inference.pricing.costs import Prices, load_prices, sum_if_known
 
+#: No job of SageMaker's runs as long, and an estimate of years is no date.
+MAX_FORESEEN_DAYS = 30
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanningContext:
@@ -152,6 +155,13 @@ def format_clock_time(time: datetime, now: datetime) -> str:
     return f"{time:%H:%M} UTC" if time.date() == now.date() else f"{time:%H:%M} UTC on {time:%Y-%m-%d}"
 
 
+def format_end(seconds: float, now: datetime) -> str:
+    """The time of day so many seconds from now; of a wild estimate only that it is far away."""
+    if seconds > MAX_FORESEEN_DAYS * 86_400:
+        return f"a time more than {MAX_FORESEEN_DAYS} days away"
+    return format_clock_time(now + timedelta(seconds=seconds), now)
+
+
 def _limit_workload(
     pipeline: Pipeline, params: RunParams, workload: StageWorkload, context: PlanningContext
 ) -> StageWorkload:
@@ -250,7 +260,7 @@ def _explain_too_late(
 ) -> str:
     assert deadline is not None  # noqa: S101 - without a deadline every choice is in time
     assert goals.seconds_to_deadline is not None  # noqa: S101 - as above
-    earliest_end = format_clock_time(now + timedelta(seconds=earliest.seconds), now)
+    earliest_end = format_end(earliest.seconds, now)
     limits = join_words([_explain_limit(stage) for stage in stages])
     sufficient = find_sufficient_clusters(stages, goals.seconds_to_deadline)
     deadline_text = format_clock_time(deadline, now)

@@ -128,7 +128,7 @@ def choose_payload_bytes(
     )
 
 
-def count_requests(objects: int, total_bytes: int, max_payload_mb: int | None) -> float:
+def count_requests(objects: int, total_bytes: float, max_payload_mb: int | None) -> float:
     """Requests for so many objects of equal size: one for each, or as many as its bytes fill."""
     return max(
         float(objects), total_bytes / ((max_payload_mb or DEFAULT_MAX_PAYLOAD_MB) * BYTES_PER_PAYLOAD_MB)

@@ -115,23 +115,17 @@ class EqualShards:
 
 
 @dataclass(frozen=True, kw_only=True)
-class BalancedLists:
-    """Objects in one list for each instance; `largest_list_bytes` are those of the fullest for 1, 2, … instances."""
+class EvenLists:
+    """Pieces of equal size in one list for each instance; `requests` of all together."""
 
     bytes: int
     requests: float
-    largest_list_bytes: Sequence[int]
-
-    @property
-    def max_parallelism(self) -> int:
-        """How many instances can have work at all."""
-        return len(self.largest_list_bytes)
+    max_parallelism: int
 
     def share_work(self, instance_count: int, rate: Rate) -> Shares:
-        """The shares of so many instances."""
-        requests = self.requests / instance_count
-        fullest = rate.compute_work_seconds(self.largest_list_bytes[instance_count - 1], requests)
-        return Shares(rate.compute_work_seconds(self.bytes / instance_count, requests), fullest, fullest)
+        """The shares of so many instances, which are the same."""
+        mean = rate.compute_work_seconds(self.bytes, self.requests) / instance_count
+        return Shares(mean, mean, mean)
 
     def count_requests(self, instance_count: int, rate: Rate) -> float:  # noqa: ARG002 - as of other divisions
         """All requests."""
@@ -185,6 +179,10 @@ class SizeProfile:
     def largest_bytes(self) -> int:
         """Bytes of the largest object."""
         return max(self._largest, default=(0, 0))[0]
+
+    def list_largest(self) -> list[int]:
+        """Sizes of the objects whose place is known, the largest first."""
+        return sorted((size for size, _ in self._largest), reverse=True)
 
     @property
     def is_even(self) -> bool:
@@ -332,6 +330,47 @@ def _keep_fullest(loads: Iterable[Load]) -> Iterator[Load]:
         if load.objects > objects:
             yield load
             objects = load.objects
+
+
+@dataclass(frozen=True, kw_only=True)
+class BalancedLists:
+    """The objects of the input in one list for each instance, balanced by the seconds that they take."""
+
+    profile: SizeProfile
+    max_lists: int
+    max_payload_mb: int | None = None
+    _fullest: dict[tuple[int, float, float], float] = field(default_factory=dict)
+
+    @property
+    def bytes(self) -> int:
+        """All bytes."""
+        return self.profile.bytes
+
+    @property
+    def max_parallelism(self) -> int:
+        """How many instances can have work at all."""
+        return min(self.max_lists, self.profile.count)
+
+    @cached_property
+    def _requests(self) -> float:
+        return self.profile.count_requests(self.max_payload_mb)
+
+    def count_requests(self, instance_count: int, rate: Rate) -> float:  # noqa: ARG002 - as of other divisions
+        """All requests."""
+        return self._requests
+
+    def share_work(self, instance_count: int, rate: Rate) -> Shares:
+        """The shares of so many instances: the largest objects decide how even they are, all others fill them up."""
+        mean = rate.compute_work_seconds(self.bytes, self._requests) / instance_count
+        key = instance_count, rate.seconds_per_byte, rate.seconds_per_request
+        if key not in self._fullest:
+            loads = [0.0] * instance_count
+            for size in self.profile.list_largest():
+                requests = count_requests(1, size, self.max_payload_mb)
+                heapreplace(loads, loads[0] + rate.compute_work_seconds(size, requests))
+            self._fullest[key] = max(loads)
+        fullest = max(mean, self._fullest[key])
+        return Shares(mean, fullest, fullest)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -26,11 +26,12 @@ from batch_inference.planning.clusters.rate_model import Rate, compute_rate
 from batch_inference.planning.clusters.work_division import (
     BalancedLists,
     EqualShards,
+    EvenLists,
     SizeProfile,
     WholeObjects,
 )
 from batch_inference.planning.inputs.input_listing import InputPlan
-from batch_inference.planning.inputs.input_split import MIN_SPLIT_BYTES, compute_largest_list_bytes
+from batch_inference.planning.inputs.input_split import MIN_SPLIT_BYTES
 from batch_inference.planning.transform_settings import get_max_payload_mb
 
 # A layout within this factor of the cheapest counts as equally cheap, given the precision of estimates.
@@ -55,7 +56,7 @@ class LayoutPlan(FrozenModel):
 
     `jobs` transform jobs share `objects` objects (an estimate where they are pieces); with more than one job each has
     one instance. Objects below `merge_below_bytes` are merged, at most `merged_objects` of them, and larger ones split,
-    to pieces of `piece_bytes`.
+    to pieces of `piece_bytes`. Lists are balanced as if a request were `request_bytes` more of text.
     """
 
     mode: LayoutMode
@@ -64,6 +65,7 @@ class LayoutPlan(FrozenModel):
     piece_bytes: int = 0
     merge_below_bytes: int = 0
     merged_objects: int = 0
+    request_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -206,29 +208,15 @@ def _build_workloads(
     if jobs < 2:
         return
     if can_stay_unsplit:
-        compression_ratio = sizing.ASSUMED_COMPRESSION_RATIO if is_compressed else 1
-        lists = tuple(compression_ratio * each for each in compute_largest_list_bytes(sizes, jobs))
-        requests = profile.count_requests(max_payload_mb)
-        yield (
-            "unsplit",
-            StageWorkload(
-                name="transform",
-                work=BalancedLists(bytes=text_bytes, requests=requests, largest_list_bytes=lists),
-                has_lists=True,
-            ),
-        )
+        listed = BalancedLists(profile=profile, max_lists=jobs, max_payload_mb=max_payload_mb)
+        yield "unsplit", StageWorkload(name="transform", work=listed, has_lists=True)
     if pieces is not None:
-        counts = range(1, min(jobs, pieces.max_count) + 1)
-        lists = tuple(-(-text_bytes // count) for count in counts)
-        requests = sizing.count_requests(len(pieces.object_sizes), text_bytes, max_payload_mb)
-        yield (
-            "pieces",
-            replace(
-                split,
-                work=BalancedLists(bytes=text_bytes, requests=requests, largest_list_bytes=lists),
-                has_lists=True,
-            ),
+        even = EvenLists(
+            bytes=text_bytes,
+            requests=sizing.count_requests(len(pieces.object_sizes), text_bytes, max_payload_mb),
+            max_parallelism=min(jobs, pieces.max_count),
         )
+        yield "pieces", replace(split, work=even, has_lists=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,10 +277,11 @@ def _build_layout(
     small_objects: _SmallObjects,
     max_payload_mb: int,
 ) -> LayoutPlan:
-    jobs = chosen.stage.instance_count if chosen.has_lists else 1
+    jobs, rate = chosen.stage.instance_count if chosen.has_lists else 1, chosen.stage.option.rate
+    request_bytes = round(rate.seconds_per_request / rate.seconds_per_byte)
     if chosen.mode == "unsplit":
-        return LayoutPlan(mode="unsplit", jobs=jobs, objects=input_plan.objects)
-    per_instance, rate = sizing.SHARDS_PER_INSTANCE, chosen.stage.option.rate
+        return LayoutPlan(mode="unsplit", jobs=jobs, objects=input_plan.objects, request_bytes=request_bytes)
+    per_instance = sizing.SHARDS_PER_INSTANCE
     if not chosen.has_lists:
         per_instance = sizing.choose_shards_per_instance(
             chosen.stage.working_seconds, chosen.stage.instance_count, rate.seconds_per_request
@@ -313,6 +302,7 @@ def _build_layout(
         merge_below_bytes=small_objects.below_bytes,
         merged_objects=small_objects.objects,
         objects=shards.count,
+        request_bytes=request_bytes,
     )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from heapq import heapify, heapreplace, nlargest
+from heapq import heapify, heapreplace
 from typing import Any, Protocol, TypeVar
 
 from batch_inference.planning.inputs.input_listing import S3Object
@@ -17,8 +17,6 @@ from batch_inference.planning.inputs.input_listing import S3Object
 # S3 copies a range only of a source above 5 MB (UploadPartCopy, CopySourceRange). A piece is one part, which may be of
 # any size: the minimum of 5 MiB does not apply to the last part of an upload.
 MIN_SPLIT_BYTES = 5 * 1024 * 1024
-# The largest objects decide how even lists are; all others fill them up.
-MAX_WEIGHED_OBJECTS = 2000
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,19 +104,6 @@ def balance_weights(weights: Sequence[float], bins: int) -> list[list[int]]:
         groups[number].append(position)
         heapreplace(heap, (load + weights[position], number))
     return groups
-
-
-def compute_largest_list_bytes(sizes: Sequence[int], max_lists: int) -> tuple[int, ...]:
-    """Bytes in the fullest list if objects are balanced over 1, 2, … `max_lists` lists."""
-    heaviest = nlargest(MAX_WEIGHED_OBJECTS, sizes)
-    total = sum(sizes)
-    largest_bytes = []
-    for lists in range(1, min(max_lists, len(sizes)) + 1):
-        loads = [0] * lists
-        for size in heaviest:
-            heapreplace(loads, loads[0] + size)
-        largest_bytes.append(max(max(loads), -(-total // lists)))
-    return tuple(largest_bytes)
 
 
 class HasBytes(Protocol):
