@@ -29,7 +29,12 @@ from batch_inference.planning.clusters.cluster_choice import (
 )
 from batch_inference.planning.clusters.cluster_model import ClusterPlan, SizedStage, StageWorkload
 from batch_inference.planning.clusters.estimate import estimate_run, format_nights
-from batch_inference.planning.clusters.exploration import MAX_TRIALS, KnownSettings, TrialPlan
+from batch_inference.planning.clusters.exploration import (
+    MAX_TRIALS,
+    SHARDS_FOR_TRIALS,
+    KnownSettings,
+    TrialPlan,
+)
 from batch_inference.planning.clusters.instance_quotas import find_tightest_quota, list_instance_types
 from batch_inference.planning.clusters.join_sizing import build_join_workload, plan_join_job
 from batch_inference.planning.clusters.rate_model import Rate
@@ -353,11 +358,16 @@ class _RunPlanner:
         )
         join_instances = sum(stage.instance_count for stage in clusters.stages if stage.name == "join")
         shards_for_join = -(-join_instances * sizing.SHARDS_PER_INSTANCE // transform.instance_count)
+        shards_for_trials = 0
+        if self.pipeline.goals.calibrate == "explore":
+            # A trial takes whole shards, and few records; shards below the payload would make requests smaller.
+            payloads = self.input.text_bytes // (self._max_payload_mb * MEBIBYTE)
+            shards_for_trials = -(-min(SHARDS_FOR_TRIALS, payloads) // transform.instance_count)
         return sizing.compute_shard_sizes(
             self.input.text_bytes,
             transform.instance_count,
             is_count_requested=self.params.transform_instance_count is not None,
-            per_instance=max(wanted, shards_for_join),
+            per_instance=max(wanted, shards_for_join, shards_for_trials),
             payload_bytes=sizing.choose_payload_bytes(
                 self._max_payload_mb, rate.seconds_per_byte, rate.seconds_per_request
             ),

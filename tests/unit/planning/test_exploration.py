@@ -301,3 +301,11 @@ def test_a_night_that_is_slow_for_all_does_not_look_like_slow_settings() -> None
     known = read_known_settings(rows, "churn-model", space)
     assert known is not None
     assert math.exp(known.cost.compare(same, USED).mean) == pytest.approx(1, abs=0.1)
+
+
+def test_shards_are_small_enough_for_a_trial_and_a_run_with_too_few_records_says_so() -> None:
+    """A trial takes whole shards, and has several requests for each slot."""
+    assert plan(NIGHTS, size=4_000_000_000).transform.shards >= 100
+    slow = [row(night=night, speed=SPEED / 400, size=200_000_000) for night in range(1, 8)]
+    planned = plan(slow, size=200_000_000)
+    assert "takes at most 5% of its records, which are too few to measure by" in get_reason(planned)

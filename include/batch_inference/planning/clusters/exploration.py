@@ -32,6 +32,8 @@ MAX_TRIAL_SLOWDOWN = 3.0
 # The most of a run's records that one trial takes, and the most trials of a run.
 MAX_TRIAL_SHARE = 0.05
 MAX_TRIALS = 3
+# Shards of which so few records are some.
+SHARDS_FOR_TRIALS = 100
 # What a trial teaches is used in this many runs.
 RUNS_AHEAD = 30
 # A lower expected saving is not worth a trial.
@@ -371,7 +373,13 @@ def plan_trials(known: KnownSettings, share: float, run: PlannedRun) -> TrialDec
     cost, balance = known.cost, known.ledger.compute_balance(share)
     if not cost.count_runs(run.settings):
         return TrialDecision((), ("Nothing is tried in this run: its own settings were not measured yet.",))
-    candidates = _list_worthwhile(known, run)
+    weighed = _weigh_candidates(known, run)
+    if weighed == []:
+        too_few = (
+            f"a trial takes at most {MAX_TRIAL_SHARE:.0%} of its records, which are too few to measure by."
+        )
+        return TrialDecision((), (f"Nothing is tried in this run: {too_few}",))
+    candidates = [each for each in weighed or () if _compute_worth(each, run) > 0]
     if not candidates:
         return TrialDecision(
             (), ("Nothing is tried in this run: no other settings promise to save 1 % or more.",)
@@ -421,17 +429,18 @@ def plan_trials(known: KnownSettings, share: float, run: PlannedRun) -> TrialDec
     )
 
 
-def _list_worthwhile(known: KnownSettings, run: PlannedRun) -> list[Candidate]:
-    """The settings that are worth a trial, the best first."""
-    settings = (
+def _weigh_candidates(known: KnownSettings, run: PlannedRun) -> list[Candidate] | None:
+    """The settings that the run has enough records to try, the most worthwhile first; None without other settings."""
+    settings = [
         each
         for each in dict.fromkeys(known.list_candidates())
         if run.has_room(each.instance_type)
-        if each != run.settings and known.space.is_possible(each) and not known.is_ruled_out(each)
-    )
+        and each != run.settings
+        and known.space.is_possible(each)
+        and not known.is_ruled_out(each)
+    ]
     weighed = [candidate for each in settings if (candidate := _weigh(known, each, run)) is not None]
-    worthwhile = [each for each in weighed if _compute_worth(each, run) > 0]
-    return sorted(worthwhile, key=lambda each: _compute_worth(each, run), reverse=True)
+    return sorted(weighed, key=lambda each: _compute_worth(each, run), reverse=True) if settings else None
 
 
 def _weigh(known: KnownSettings, settings: RequestSettings, run: PlannedRun) -> Candidate | None:
