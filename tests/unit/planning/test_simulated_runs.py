@@ -74,9 +74,9 @@ def test_first_runs_cost_little_more_than_those_of_a_planner_that_knows_the_rate
 
 def test_no_plan_is_worse_than_a_naive_run() -> None:
     found = list(compare_with_naive(150))
-    assert len(found) > 130
+    assert sum(bool(each.ratio) for each in found) > 130
     assert [each for each in found if each.worse] == []
-    assert [each.case for each in found if each.is_promise_missed] == []
+    assert sum(each.is_late_beside_naive for each in found) <= 1
 
 
 @pytest.mark.parametrize("goals", [{"budget": 0.12}, {"deadline_minutes": 60}])

@@ -237,9 +237,8 @@ def size_stage(workload: StageWorkload, option: InstanceOption, instance_count: 
     shares = work.share_work(instance_count, rate)
     seconds = rate.start_seconds + shares.expected
     spread = rate.compute_spread(work.bytes, work.count_requests(instance_count, rate))
-    # What was measured deviates independently; what was assumed may be wrong alike.
-    add = math.hypot if rate.runs else lambda *each: sum(each)
-    running_deviation = add(rate.start_seconds * rate.start_spread, shares.worst * spread)
+    # Start-up and provisioning vary from night to night, whatever the work takes.
+    running_deviation = math.hypot(rate.start_seconds * rate.start_spread, shares.worst * spread)
     return SizedStage(
         workload=workload,
         option=option,
@@ -247,7 +246,7 @@ def size_stage(workload: StageWorkload, option: InstanceOption, instance_count: 
         seconds=seconds,
         worst_seconds=rate.start_seconds + shares.worst,
         running_deviation=running_deviation,
-        deviation=add(running_deviation, rate.provisioning_seconds * rate.start_spread),
+        deviation=math.hypot(running_deviation, rate.provisioning_seconds * rate.start_spread),
         billed_share=(rate.start_seconds + shares.mean) / seconds if workload.has_lists else 1.0,
     )
 
