@@ -324,7 +324,7 @@ class _RunPlanner:
             return
         self.log.add(
             f"{end}; the deadline is {format_clock_time(decision.deadline, now)}, which is kept in "
-            f"{format_nights(math.floor(probability * 1000) / 1000)}."
+            f"{format_nights(math.floor(probability * 100) / 100)}."
         )
 
     def _build_workloads(self, profile: SizeProfile) -> list[StageWorkload]:

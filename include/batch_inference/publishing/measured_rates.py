@@ -21,9 +21,9 @@ from batch_inference.planning.clusters.rate_history import HistoryRow
 
 log = logging.getLogger(__name__)
 
-#: A plan's rates use the last seven runs of one model on one instance type; twice as many files are read, because some
-#: runs may have had another type.
-MAX_HISTORY_FILES = 14
+#: A plan's rates use the last 20 runs of one model on one instance type; more files are read, because some runs may
+#: have had another type.
+MAX_HISTORY_FILES = 28
 #: With `calibrate: explore`, the runs whose settings are compared, and whose cost gives what trials may cost.
 MAX_EXPLORED_FILES = 60
 #: Files that are read at a time.

@@ -121,6 +121,33 @@ def test_a_deadline_gets_the_cheapest_clusters_that_meet_it_at_the_slow_end() ->
     assert any("that is the cheapest that is done by 08:30 UTC" in text for text in made.sentences)
 
 
+def test_a_plan_says_in_how_many_nights_it_is_done_by_when() -> None:
+    made = plan([GB] * 8, deadline="60")
+    assert (
+        "The run should be done by 08:17 UTC (in 95 of 100 nights by 08:25 UTC); the deadline is 08:30 UTC, which is "
+        "kept in 98 of 100 nights." in made.sentences
+    )
+    assert made.estimate.confidence == 0.95
+    assert made.estimate.describe() in made.sentences
+    assert any("in 95 of 100 nights by" in text for text in plan([GB] * 8).sentences)
+
+
+def test_more_confidence_takes_more_instances_and_its_time_is_kept() -> None:
+    made = {each: plan([GB] * 8, {"goals.confidence": each}, deadline="60") for each in (0.5, 0.95, 0.99)}
+    assert [sum(counts(each)) for each in made.values()] == sorted(
+        {sum(counts(each)) for each in made.values()}
+    )
+    for each in made.values():
+        assert each.estimate.seconds <= each.estimate.seconds_high <= 60 * 60
+    assert made[0.99].estimate.confidence == 0.99
+
+
+@pytest.mark.parametrize("confidence", [0.4, 0.9999, 1.0])
+def test_no_other_confidence_is_accepted(confidence: float) -> None:
+    with pytest.raises(ValueError, match=r"goals\.confidence"):
+        pipeline({"goals.confidence": confidence})
+
+
 def test_a_deadline_that_only_holds_if_the_rates_do_takes_the_safest_cluster_and_says_so() -> None:
     unmeasured = plan([GB] * 8, prefer="speed", history=[])
     minutes = int(unmeasured.estimate.seconds // 60) + 1
@@ -269,6 +296,24 @@ def test_of_acceptable_types_the_cheapest_for_the_work_is_taken() -> None:
     assert plan([GB] * 8, types).transform.instance_type == "ml.m5.xlarge"
     typed = plan([GB] * 8, types, history=MEASURED + faster, transform_instance_type="ml.m5.xlarge")
     assert typed.transform.instance_type == "ml.m5.xlarge"
+
+
+def test_a_type_without_a_price_is_left_out_and_the_plan_says_so() -> None:
+    made = plan([GB] * 8, {"transform.instance_types": ["ml.c5.2xlarge"]})
+    assert made.transform.instance_type == "ml.m5.xlarge"
+    assert (
+        "ml.c5.2xlarge was not weighed to transform, because its price is not known: state it under prices, in dollars "
+        "per hour." in made.sentences
+    )
+
+
+def test_a_deadline_is_not_entrusted_to_a_type_that_was_never_measured() -> None:
+    """At half the price per speed it would be the cheapest; without a deadline it is."""
+    types = {"transform.instance_types": ["ml.m5.2xlarge"], "prices": {"ml.m5.2xlarge": 0.23}}
+    assert plan([GB] * 8, types).transform.instance_type == "ml.m5.2xlarge"
+    kept = plan([GB] * 8, types, deadline="75")
+    assert kept.transform.instance_type == "ml.m5.xlarge"
+    assert kept.estimate.seconds_high <= 75 * 60
 
 
 def test_every_acceptable_type_is_tried_without_capacity_the_chosen_one_first() -> None:

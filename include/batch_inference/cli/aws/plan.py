@@ -124,7 +124,7 @@ def render_types(
             format_duration(row.seconds), format_duration(row.seconds_high),
             "unknown" if row.dollars is None else format_dollars(row.dollars),
         ]  # fmt: skip
-        cells += [row.in_time or ""] * has_deadline
+        cells += [f"{row.in_time} {row.probability or 0:.0%}"] * has_deadline
         cells += [{True: "yes", False: "no", None: "unknown"}[row.in_budget]] * has_budget
         table.append(tuple(cells))
     table += [
@@ -146,7 +146,7 @@ def render_types(
         f"To compare more types, add them to {keys} in the pipeline file.",
     ]
     if any(row.in_time == "maybe" for row in rows):
-        notes.append("maybe: in time at the expected rates, late at their slow end.")
+        notes.append("maybe: in time as expected, but less likely than goals.confidence asks for.")
     if any(row.dollars is None for row in rows):
         notes.append("For an unknown cost, state the dollars per hour of the type under prices in the file.")
     return [*lines, "", *_wrap(" ".join(notes), "")]
