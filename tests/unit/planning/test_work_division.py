@@ -97,7 +97,7 @@ def test_pieces_are_uneven_where_objects_smaller_than_two_of_them_stay_whole() -
 
 
 def test_each_list_is_billed_for_itself() -> None:
-    lists = BalancedLists(bytes=100 * MB, requests=4, largest_list_bytes=(100 * MB, 80 * MB))
+    lists = BalancedLists(profile=profile([80 * MB, 10 * MB, 5 * MB, 5 * MB]), max_lists=4)
     assert lists.share_work(2, RATE) == pytest.approx((2.5, 4.0, 4.0))
 
 
