@@ -198,19 +198,8 @@ class _RunPlanner:
         `profile` is of the objects' sizes as text, `region` that of the jobs, if known.
         """
         pipeline, context = self.pipeline, self.context
-        layout_decision: LayoutDecision | None = None
-        # With `calibrate: explore` a type is tried on some records before a whole run takes it.
-        with_measured_types = pipeline if self.known is None else keep_measured_types(pipeline, self.known)
         try:
-            if pipeline.preprocess is None:
-                layout_decision = choose_layout(
-                    with_measured_types, self.params, self.input, sizes, profile, context
-                )
-                decision = layout_decision.decision
-            else:
-                decision = choose_clusters(
-                    with_measured_types, self.params, self._build_workloads(profile), context
-                )
+            decision, layout_decision = self._decide(sizes, profile)
         except NoClustersError as error:
             if self.on_decision is not None and error.nearest is not None:
                 self.on_decision(error.nearest)
@@ -276,6 +265,26 @@ class _RunPlanner:
             "approval_reason": decision.approval_reason,
             "approve_by": approve_by if decision.approval_reason is not None else None,
         }
+
+    def _decide(
+        self, sizes: Sequence[int], profile: SizeProfile
+    ) -> tuple[ClusterDecision, LayoutDecision | None]:
+        """The clusters, and without `preprocess` the layout. Raises PlanError when no cluster meets the goals."""
+
+        def decide(pipeline: Pipeline) -> tuple[ClusterDecision, LayoutDecision | None]:
+            if pipeline.preprocess is not None:
+                workloads = self._build_workloads(profile)
+                return choose_clusters(pipeline, self.params, workloads, self.context), None
+            layout = choose_layout(pipeline, self.params, self.input, sizes, profile, self.context)
+            return layout.decision, layout
+
+        if self.known is None:
+            return decide(self.pipeline)
+        # With `calibrate: explore` a type is tried on some records before a whole run takes it, unless it has to.
+        try:
+            return decide(keep_measured_types(self.pipeline, self.known))
+        except PlanError:
+            return decide(self.pipeline)
 
     def _log_cluster(self, stage: SizedStage, unit: str, reason: str) -> None:
         is_type_requested = self.params.get_instance_type(stage.name) is not None

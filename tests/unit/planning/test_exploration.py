@@ -309,3 +309,19 @@ def test_shards_are_small_enough_for_a_trial_and_a_run_with_too_few_records_says
     slow = [row(night=night, speed=SPEED / 400, size=200_000_000) for night in range(1, 8)]
     planned = plan(slow, size=200_000_000)
     assert "takes at most 5% of its records, which are too few to measure by" in get_reason(planned)
+
+
+@pytest.mark.parametrize("quotas", [{}, {"ml.m5.xlarge for transform job usage": 0}])
+def test_a_type_that_was_never_measured_is_taken_where_no_run_could_start_without_it(
+    quotas: dict[str, int],
+) -> None:
+    """One that is larger may keep a deadline that is lost on the measured one, and another has a quota of its own."""
+    types = {"instance_types": ["ml.c5.9xlarge"], "max_instances": 1}
+    of = pipeline({
+        **EXPLORE, "transform": types, "prices": {**PRICES, "ml.c5.9xlarge": 1.836},
+        "goals": {"calibrate": "explore", **({} if quotas else {"deadline": "600"})},
+    })  # fmt: skip
+    made = make_plan(
+        of, RunParams(), objects([NIGHT_BYTES // 20] * 20), run_info(), context(of, history=[row()], quotas=quotas)
+    )  # fmt: skip
+    assert made.transform.instance_type == "ml.c5.9xlarge"
