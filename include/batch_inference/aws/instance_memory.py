@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -18,6 +19,7 @@ log = logging.getLogger(__name__)
 #: SageMaker publishes a value each minute; GetMetricData takes so many queries.
 PERIOD_SECONDS = 60
 MAX_QUERIES = 500
+_INSTANCE_ID = re.compile(r"i-[0-9a-f]+|.+")
 
 
 def read_peak_memory_share(
@@ -30,6 +32,8 @@ def read_peak_memory_share(
     """
     if not job.get("instances") or job.get("started_at") is None or job.get("ended_at") is None:
         return None
+    # Log streams have a suffix after the instance, such as i-0123456789abcdef0-1700000000000.
+    hosts = [_INSTANCE_ID.findall(each["instance"])[0] for each in job["instances"]]
     queries = [
         {
             "Id": f"m{number}",
@@ -37,13 +41,13 @@ def read_peak_memory_share(
                 "Metric": {
                     "Namespace": KINDS[job["kind"]].log_group,
                     "MetricName": "MemoryUtilization",
-                    "Dimensions": [{"Name": "Host", "Value": f"{job['job_name']}/{each['instance']}"}],
+                    "Dimensions": [{"Name": "Host", "Value": f"{job['job_name']}/{host}"}],
                 },
                 "Period": PERIOD_SECONDS,
                 "Stat": "Maximum",
             },
         }
-        for number, each in enumerate(job["instances"][:MAX_QUERIES])
+        for number, host in enumerate(hosts[:MAX_QUERIES])
     ]
     hook = AwsBaseHook(
         aws_conn_id=aws_conn_id, region_name=region, client_type="cloudwatch", config=SHORT_TIMEOUTS
