@@ -44,7 +44,7 @@ from batch_inference.run.task_ids import (
     WRITE_MANIFESTS,
 )
 from batch_inference.verification.host_manifests import Shard, ShardList, merge_host_manifests
-from batch_inference.verification.reconciliation import Reconciliation, reconcile
+from batch_inference.verification.reconciliation import Reconciliation, check_all_rejects, reconcile
 from batch_inference.verification.transform_objects import TransformObject, reconcile_pieces
 
 if TYPE_CHECKING:
@@ -241,7 +241,7 @@ class ShardInputs:
         features = self.outputs.list_below(self.paths.features)
         check_unchanged(storage, [each for each in features if each.uri not in moved])
         manifests = self.outputs.list_below(self.paths.manifests)
-        return reconcile(
+        reconciled = reconcile(
             merge_host_manifests(
                 [read_unchanged_json(storage, each) for each in manifests],
                 host_count=self.preprocess_job["instance_count"],
@@ -250,6 +250,10 @@ class ShardInputs:
             objects=list_manifest_uris(storage.read_json(self.run.paths.input_manifest)),
             refused_records={name: each["refused"] for name, each in self.merged_shards.items()},
         )
+        if self.trials:
+            # Each job has compared only its own refused records with the limit.
+            check_all_rejects(reconciled, self.run.pipeline.max_rejected)
+        return reconciled
 
 
 def merge_row_counts(storage: Storage, parts: Iterable[Mapping[str, Any]]) -> dict[str, int]:

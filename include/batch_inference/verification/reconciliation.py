@@ -106,15 +106,25 @@ def check_max_rejected(manifests: HostManifests, max_rejected: float | None) -> 
 
     `max_rejected` is a count when it is an int, else a share of the records in; None allows any number.
     """
+    _check_rejects(manifests.rejected, manifests.records_in, max_rejected, "nothing was scored")
+
+
+def check_all_rejects(reconciled: Reconciliation, max_rejected: float | None) -> None:
+    """The same for a run whose jobs each found records that the model refused, before it is published."""
+    _check_rejects(reconciled.rejected, reconciled.records_in, max_rejected, "nothing is published")
+
+
+def _check_rejects(
+    by_reason: Mapping[str, int], records_in: int, max_rejected: float | None, outcome: str
+) -> None:
     if max_rejected is None:
         return
-    rejected, records_in = manifests.rejected_count, manifests.records_in
+    rejected = sum(by_reason.values())
     allowed, limit = compute_allowed_rejects(max_rejected, records_in)
     if rejected > allowed:
-        reasons = ", ".join(f"{number:,} {reason}" for reason, number in manifests.rejected.items())
+        reasons = ", ".join(f"{number:,} {reason}" for reason, number in by_reason.items())
         raise TooManyRejectsError(
-            f"{rejected:,} of {records_in:,} records were rejected ({reasons}); max_rejected allows {limit}; "
-            f"nothing was scored"
+            f"{rejected:,} of {records_in:,} records were rejected ({reasons}); max_rejected allows {limit}; {outcome}"
         )
 
 

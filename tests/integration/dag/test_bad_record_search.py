@@ -23,7 +23,7 @@ from batch_inference.run.join_inputs import read_merged_shards
 from sagemaker_jobs.airflow_compat import AirflowFailException
 from sagemaker_jobs.errors import JobFailed, JobFailedPermanently, QuotaExceeded
 from sagemaker_jobs.job.describe import Job
-from sagemaker_jobs.job.spec import JobSpec
+from sagemaker_jobs.job.spec import JobSpec, Trial
 from sagemaker_jobs.job.submit import ensure_job
 from sagemaker_jobs.kinds import TRANSFORM
 from sagemaker_jobs.sensors import TransformJobSensor
@@ -260,6 +260,35 @@ def test_only_the_record_that_the_model_refuses_is_rejected(world: World) -> Non
     assert account["resolution"]["document"] == f"{RUN}{job.name}/mended.json"
     assert len(account["output_uris"]) == 4
     assert [each["status"] for each in account["earlier_attempts"]] == ["Failed"] * 3
+
+
+def test_after_a_failed_trial_the_records_of_its_own_shards_are_searched(world: World) -> None:
+    """The trial says nothing of its records: the usual settings try all of them first. Other shards are not its own."""
+    shards = {f"algo-1-{number:05d}": records(number, 30) for number in range(4)}
+    world.prepare(shards, {key(shards["algo-1-00002"][16])})
+    mine = ["algo-1-00001", "algo-1-00002"]
+    for name in mine:
+        world.storage.copy(f"{WROTE.features}{name}.csv", f"{WROTE.trials}0/{name}.csv")
+        world.storage.delete([f"{WROTE.features}{name}.csv"])
+    main, base = world.spec, f"{world.spec.base_name}-t"
+    source = {"S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": f"{WROTE.trials}0/"}}
+    request = {
+        **main.request,
+        "TransformInput": {"DataSource": source},
+        "TransformResources": {"InstanceType": "ml.m5.large", "InstanceCount": 1},
+    }
+    tried = Trial(request={"TransformResources": {"InstanceType": "ml.c5.large"}}, max_runtime_seconds=60)
+    world.spec = replace(main, base_name=base, request=request, trial=tried)
+    job = world.to_the_end()
+    assert (job.attempt, job.status) == (5, "Failed")
+    assert [len(names) for names in world.seen[:3]] == [2, 2, 1], "the trial, all again, the refused object"
+    world.shards = {name: shards[name] for name in mine}
+    check_mended(world, world.account())
+    # The job of the other shards has refused nothing, and looks for nothing in those of the trial.
+    world.spec, world.poison = main, {key(shards["algo-1-00003"][2])}
+    world.to_the_end()
+    world.shards = {name: shards[name] for name in shards if name not in mine}
+    check_mended(world, world.account())
 
 
 @settings(max_examples=6, suppress_health_check=[HealthCheck.function_scoped_fixture])

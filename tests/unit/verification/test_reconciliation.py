@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batch_inference.common.errors import ManifestError, ReconciliationError
+from batch_inference.common.errors import ManifestError, ReconciliationError, TooManyRejectsError
 from batch_inference.planning.inputs.input_split import group_neighbours
 from batch_inference.verification.host_manifests import Shard, merge_host_manifests
-from batch_inference.verification.reconciliation import reconcile
+from batch_inference.verification.reconciliation import Reconciliation, check_all_rejects, reconcile
 
 
 def host(
@@ -213,3 +213,14 @@ def test_any_single_change_of_a_count_is_found(
         with pytest.raises(ReconciliationError) as caught:
             reconcile(found, {**joined, wrong: joined[wrong] + change})
         assert caught.value.shard == wrong
+
+
+def test_what_several_jobs_refused_counts_together_before_it_is_published() -> None:
+    """Each job has compared its own with the limit; a share of the records in, or a number."""
+    found = Reconciliation(
+        records_in=100, rejected={"arity": 2, "refused by the model": 4}, scored=94, shards=3
+    )
+    for allowed in (None, 6, 0.06):
+        check_all_rejects(found, allowed)
+    with pytest.raises(TooManyRejectsError, match=r"6 of 100 records were rejected .* nothing is published"):
+        check_all_rejects(found, 5)
