@@ -145,11 +145,15 @@ def print_comparisons(count: int) -> bool:
     """Print how plans of random cases compare with naive runs; whether none is worse."""
     found = list(compare_with_naive(count))
     worse = [each for each in found if each.worse]
+    refused = [each for each in found if not each.ratio]
     ratios = [each.ratio for each in found if each.ratio]
+    late = sum(each.is_only_naive_in_time for each in found) - sum(
+        each.is_only_naive_in_time for each in refused
+    )
     print(
-        f"\n{count:,} random cases, {len(found) - len(ratios)} refused: {sum(ratios) / len(ratios):.2f} of the naive "
-        f"run's cost on average, {len(worse)} worse than it; late, as they said they might be, where the naive run was "
-        f"in time: {sum(each.is_late_beside_naive for each in found)}"
+        f"\n{count:,} random cases: {sum(ratios) / len(ratios):.2f} of the naive run's cost on average, {len(worse)} "
+        f"worse than it. The naive run was in time where {late} were late, as they said they might be, and where "
+        f"{sum(each.is_only_naive_in_time for each in refused)} of {len(refused)} were refused"
     )
     for each in worse[:10]:
         print(f"  {each.case}: {each.worse}")

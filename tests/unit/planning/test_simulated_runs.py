@@ -64,19 +64,19 @@ def test_what_is_promised_is_kept_for_every_assignment(preprocess: bool) -> None
 
 
 def test_first_runs_cost_little_more_than_those_of_a_planner_that_knows_the_rates() -> None:
-    found = measure_first_runs(80)
+    found = measure_first_runs(50)
     ratios = [run.ratio for run in found.runs]
-    assert len(ratios) > 70
+    assert len(ratios) > 45
     assert sum(ratios) / len(ratios) <= FIRST_MEAN_GOAL
     assert max(ratios) <= FIRST_WORST_GOAL
     assert [run.case for run in found.runs if run.is_promised and not run.is_in_time] == []
 
 
 def test_no_plan_is_worse_than_a_naive_run() -> None:
-    found = list(compare_with_naive(150))
-    assert sum(bool(each.ratio) for each in found) > 130
+    found = list(compare_with_naive(100))
+    assert sum(bool(each.ratio) for each in found) > 90
     assert [each for each in found if each.worse] == []
-    assert sum(each.is_late_beside_naive for each in found) <= 1
+    assert sum(each.is_only_naive_in_time for each in found) <= 2
 
 
 @pytest.mark.parametrize("goals", [{"budget": 0.12}, {"deadline_minutes": 60}])
