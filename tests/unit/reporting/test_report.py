@@ -134,7 +134,7 @@ def test_the_report_says_how_far_the_plan_was_off() -> None:
     predicted = figures["estimate"]["preprocess"]["seconds"]
     assert figures["plan_error"]["preprocess"] == pytest.approx(100.0 / predicted - 1)
     assert f"off by {100.0 / predicted - 1:+.0%}" in render_text(figures)
-    assert "planned 1 min 31 s" in render_html(figures)
+    assert "planned 1 min 31 s, at most 2 min " in render_html(figures)
 
 
 def test_what_stated_defaults_gave_is_not_held_against_the_plan() -> None:
@@ -144,7 +144,7 @@ def test_what_stated_defaults_gave_is_not_held_against_the_plan() -> None:
     text = " ".join(render_text(figures).split())
     assert "since no run was measured before; the next one uses this run" in text
     assert "off by" not in text
-    assert "assumed 1 min 31 s" in render_html(figures)
+    assert "assumed 1 min 31 s, at most 2 min " in render_html(figures)
     assert [row.predicted_seconds for row in build_history_rows(figures)] == [None, None]
     assert all(row.predicted_seconds for row in build_history_rows(report(measured=True)))
 
