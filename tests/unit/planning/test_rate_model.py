@@ -183,3 +183,14 @@ def test_the_error_of_the_last_plan_is_stated() -> None:
     )
     assert learned.last_prediction_error == pytest.approx(0.25)
     assert learned.describe_basis("transform").endswith("the last 4 runs; the last plan was off by +25%")
+
+
+def test_what_runs_do_not_tell_is_no_more_uncertain_than_what_is_assumed() -> None:
+    """Nights that vary widely and look alike say nothing of their split: it stays within the spread of the default."""
+    wild = [
+        row(data_time=f"2026-01-{day:02d}", bytes=750 * MB, objects=250_000, busy_seconds=seconds)
+        for day, seconds in enumerate((3e4, 9e4, 2e4, 8e4, 3e4, 1e5), 1)
+    ]
+    learned = rate(wild)
+    assert 0.5 < learned.spread < 1.2
+    assert learned.compute_spread(750 * MB, 100) < math.hypot(learned.spread * 1.5, 1.6)

@@ -128,12 +128,36 @@ class _Run(NamedTuple):
 
 
 class _Fit(NamedTuple):
-    """A rate fitted to runs; `inverse` is the inverse of the normal equations, `residuals` are logarithms."""
+    """A rate fitted to runs: logarithms of the factors of the assumed seconds per byte and per request.
 
-    seconds_per_byte: float
-    seconds_per_request: float
-    inverse: tuple[float, float, float]
+    `information` are the sums of weights of the normal equations: of the first, of both, of the second. `residuals` are
+    logarithms too.
+    """
+
+    factors: tuple[float, float]
+    information: tuple[float, float, float]
     residuals: tuple[float, ...]
+
+    def correct(self, assumed: Rate, spread: float) -> Rate:
+        """The rate at this spread from night to night; what the runs do not tell is held to what is assumed."""
+        hold = (spread / SPLIT_SPREAD) ** 2
+        a, b, d = self.information[0] + hold, self.information[1] - hold, self.information[2] + hold
+        variance = spread**2 / (a * d - b * b)
+        return replace(
+            assumed,
+            seconds_per_byte=assumed.seconds_per_byte * math.exp(self.factors[0]),
+            seconds_per_request=assumed.seconds_per_request * math.exp(self.factors[1]),
+            spread=spread,
+            covariance=(d * variance, -b * variance, a * variance),
+        )
+
+    def compute_surprise(self, scale: float) -> float:
+        """The negative logarithm of the likelihood, but for a constant."""
+        ratio = (self.factors[0] - self.factors[1]) / SPLIT_SPREAD
+        return ratio * ratio / 2 + (DEGREES_OF_FREEDOM + 1) / 2 * sum(
+            weight * math.log1p((residual / scale) ** 2 / DEGREES_OF_FREEDOM)
+            for weight, residual in zip(_weigh_runs(len(self.residuals)), self.residuals, strict=True)
+        )
 
 
 def compute_rate(history: Iterable[HistoryRow], *, stage: Stage, instance_type: str, model_key: str) -> Rate:
@@ -194,16 +218,12 @@ def _fit_rate(rows: Sequence[HistoryRow], assumed: Rate) -> Rate:
     spread = _compute_spread((*residuals, *fit.residuals))
     starts = [row.start_seconds for row in rows if row.has_work_seconds and row.start_seconds is not None]
     waits = [row.provisioning_seconds for row in rows]
-    of_bytes, of_both, of_requests = (spread**2 * each for each in fit.inverse)
-    return Rate(
-        seconds_per_byte=fit.seconds_per_byte,
-        seconds_per_request=fit.seconds_per_request,
+    return replace(
+        fit.correct(assumed, spread),
         start_seconds=statistics.median(starts) if starts else assumed.start_seconds,
         provisioning_seconds=statistics.median(waits),
         runs=len(runs) - first,
-        spread=spread,
         start_spread=_compute_spread([*_list_deviations(starts), *_list_deviations(waits)]),
-        covariance=(of_bytes, of_both, of_requests),
         requests_per_byte=runs[-1].requests / runs[-1].bytes,
         last_prediction_error=rows[-1].prediction_error,
         includes_start=not rows[-1].has_work_seconds,
@@ -253,17 +273,7 @@ def _find_change(runs: Sequence[_Run], assumed: Rate) -> tuple[int, list[float]]
             continue
         before = _fit_runs(runs[first:changed], assumed)
         spread = _compute_spread((*residuals, *before.residuals))
-        rate = replace(
-            assumed,
-            seconds_per_byte=before.seconds_per_byte,
-            seconds_per_request=before.seconds_per_request,
-            spread=spread,
-            covariance=(
-                before.inverse[0] * spread**2,
-                before.inverse[1] * spread**2,
-                before.inverse[2] * spread**2,
-            ),
-        )
+        rate = before.correct(assumed, spread)
         signs = {_find_side(run, rate) for run in runs[changed : newest + 1]}
         if signs in ({1}, {-1}):
             first = changed
@@ -291,44 +301,20 @@ def _fit_runs(runs: Sequence[_Run], assumed: Rate) -> _Fit:
     even = _improve_fit(runs, assumed, (median, median), math.inf)
     scales = (_compute_scale([each - median for each in logarithms]), _compute_scale(even.residuals))
     scale = max(MIN_SCALE, min(scales))
-    found = min(
+    return min(
         (_improve_fit(runs, assumed, start, scale) for start in ((median, median), even.factors)),
         key=lambda each: each.compute_surprise(scale),
     )
-    return _Fit(
-        assumed.seconds_per_byte * math.exp(found.factors[0]),
-        assumed.seconds_per_request * math.exp(found.factors[1]),
-        found.inverse,
-        found.residuals,
-    )
 
 
-class _Estimate(NamedTuple):
-    """Logarithms of the factors of the assumed seconds per byte and per request, and how well they fit."""
-
-    factors: tuple[float, float]
-    inverse: tuple[float, float, float]
-    residuals: tuple[float, ...]
-
-    def compute_surprise(self, scale: float) -> float:
-        """The negative logarithm of the likelihood, but for a constant."""
-        ratio = (self.factors[0] - self.factors[1]) / SPLIT_SPREAD
-        return ratio * ratio / 2 + (DEGREES_OF_FREEDOM + 1) / 2 * sum(
-            weight * math.log1p((residual / scale) ** 2 / DEGREES_OF_FREEDOM)
-            for weight, residual in zip(_weigh_runs(len(self.residuals)), self.residuals, strict=True)
-        )
-
-
-def _improve_fit(
-    runs: Sequence[_Run], assumed: Rate, factors: tuple[float, float], scale: float
-) -> _Estimate:
+def _improve_fit(runs: Sequence[_Run], assumed: Rate, factors: tuple[float, float], scale: float) -> _Fit:
     """Gauss-Newton steps from these factors; residuals above the scale weigh less."""
     of_bytes, of_requests = factors
     hold = (min(scale, PRIOR_SPREAD) / SPLIT_SPREAD) ** 2
     for _ in range(30):
         per_byte = assumed.seconds_per_byte * math.exp(of_bytes)
         per_request = assumed.seconds_per_request * math.exp(of_requests)
-        a, b, d = hold, -hold, hold
+        a = b = d = 0.0
         x = -hold * (of_bytes - of_requests)
         y = -x
         residuals = []
@@ -343,15 +329,14 @@ def _improve_fit(
             d += weight * rest * rest
             x += weight * share * residual
             y += weight * rest * residual
-        determinant = a * d - b * b
-        steps = (d * x - b * y) / determinant, (a * y - b * x) / determinant
+        held = a + hold, b - hold, d + hold
+        determinant = held[0] * held[2] - held[1] ** 2
+        steps = (held[2] * x - held[1] * y) / determinant, (held[0] * y - held[1] * x) / determinant
         of_bytes += max(-1.0, min(1.0, steps[0]))
         of_requests += max(-1.0, min(1.0, steps[1]))
         if max(map(abs, steps)) < 1e-6:
             break
-    return _Estimate(
-        (of_bytes, of_requests), (d / determinant, -b / determinant, a / determinant), tuple(residuals)
-    )
+    return _Fit((of_bytes, of_requests), (a, b, d), tuple(residuals))
 
 
 def _weigh_runs(count: int) -> list[float]:
@@ -365,9 +350,9 @@ def _compute_scale(residuals: Sequence[float]) -> float:
 
 
 def _list_deviations(values: Sequence[float]) -> list[float]:
-    """The deviations from the median, as shares of it."""
-    median = statistics.median(values) if values else 0.0
-    return [(each - median) / median for each in values] if median > 0 else []
+    """The deviations of logarithms from their median, where fractions of a second do not count."""
+    logarithms = [math.log1p(each) for each in values]
+    return [each - statistics.median(logarithms) for each in logarithms]
 
 
 def _compute_spread(residuals: Sequence[float]) -> float:

@@ -175,19 +175,9 @@ class SizeProfile:
             self._blocks = [sum(pair) for pair in zip(self._blocks[::2], self._blocks[1::2], strict=True)]
             self._block_objects *= 2
 
-    @property
-    def largest_bytes(self) -> int:
-        """Bytes of the largest object."""
-        return max(self._largest, default=(0, 0))[0]
-
     def list_largest(self) -> list[int]:
         """Sizes of the objects whose place is known, the largest first."""
         return sorted((size for size, _ in self._largest), reverse=True)
-
-    @property
-    def is_even(self) -> bool:
-        """Whether the objects are of nearly the same size."""
-        return self.squared_bytes * self.count <= 1.01 * float(self.bytes) ** 2
 
     def count_requests(self, max_payload_mb: int | None) -> float:
         """Requests that the objects take: at least one each."""
