@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import math
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -28,7 +27,11 @@ from batch_inference.planning.clusters.cluster_choice import (
     format_end,
 )
 from batch_inference.planning.clusters.cluster_model import ClusterPlan, SizedStage, StageWorkload
-from batch_inference.planning.clusters.estimate import estimate_run, format_nights
+from batch_inference.planning.clusters.estimate import (
+    estimate_run,
+    format_nights,
+    format_nights_at_least,
+)
 from batch_inference.planning.clusters.exploration import (
     MAX_TRIALS,
     SHARDS_FOR_TRIALS,
@@ -333,7 +336,7 @@ class _RunPlanner:
             return
         self.log.add(
             f"{end}; the deadline is {format_clock_time(decision.deadline, now)}, which is kept in "
-            f"{format_nights(math.floor(probability * 100) / 100)}."
+            f"{format_nights_at_least(probability, goals.confidence)}."
         )
 
     def _build_workloads(self, profile: SizeProfile) -> list[StageWorkload]:

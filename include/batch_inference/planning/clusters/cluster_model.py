@@ -130,7 +130,7 @@ class SizedStage:
 
     def compute_seconds_at(self, confidence: float) -> float:
         """Seconds of running that are not exceeded with this probability; below 0.5 in the expected assignment."""
-        seconds = self.worst_seconds if confidence > 0.5 else self.seconds
+        seconds = self.worst_seconds if confidence >= 0.5 else self.seconds
         return stretch(seconds, self.running_deviation, confidence)
 
 
@@ -171,7 +171,7 @@ class ClusterPlan(NamedTuple):
 
     def compute_seconds_at(self, confidence: float) -> float:
         """Seconds that the run does not exceed with this probability; below 0.5 in the expected assignments."""
-        seconds = self.job_seconds if confidence > 0.5 else self.seconds - AIRFLOW_OVERHEAD_SECONDS
+        seconds = self.job_seconds if confidence >= 0.5 else self.seconds - AIRFLOW_OVERHEAD_SECONDS
         return AIRFLOW_OVERHEAD_SECONDS + stretch(seconds, self.deviation, confidence)
 
     def compute_probability(self, seconds: float) -> float:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from batch_inference.common.formatting import format_dollars, format_duration
 from batch_inference.config.sections.record_rules import FrozenModel
 from batch_inference.planning.clusters.cluster_model import DEFAULT_CONFIDENCE, ClusterPlan, SizedStage
@@ -58,27 +60,41 @@ class Estimate(FrozenModel):
 
 def format_nights(probability: float) -> str:
     """`95 of 100 nights`, or of 1,000 where hundredths do not say it."""
-    total = 100 if abs(probability * 100 - round(probability * 100)) < 1e-9 else 1000
+    total = _count_nights(probability)
     return f"{round(probability * total):,} of {total:,} nights"
+
+
+def format_nights_at_least(probability: float, confidence: float) -> str:
+    """The same, rounded down, of as many nights as say the confidence."""
+    total = _count_nights(confidence)
+    return f"{math.floor(probability * total + 1e-6):,} of {total:,} nights"
+
+
+def _count_nights(probability: float) -> int:
+    return 100 if abs(probability * 100 - round(probability * 100)) < 1e-9 else 1000
 
 
 def estimate_run(cluster_plan: ClusterPlan, confidence: float = DEFAULT_CONFIDENCE) -> Estimate:
     """The estimate of a run on the chosen clusters."""
     stages = {stage.name: _estimate_stage(stage, confidence) for stage in cluster_plan.stages}
-    low, high = (
-        sum_if_known(stage.compute_dollars(stage.compute_seconds_at(each)) for stage in cluster_plan.stages)
-        for each in (1 - confidence, confidence)
+    dollars_low, dollars_high = (
+        sum_if_known(stage.compute_dollars(stage_seconds) for stage, stage_seconds in bounds)
+        for bounds in (
+            [(each, stages[each.name].seconds_low) for each in cluster_plan.stages],
+            [(each, stages[each.name].seconds_high) for each in cluster_plan.stages],
+        )
     )
     return Estimate(
         preprocess=stages.get("preprocess", StageEstimate()),
         transform=stages["transform"],
         join=stages.get("join", StageEstimate()),
         seconds=cluster_plan.seconds,
-        seconds_low=cluster_plan.compute_seconds_at(1 - confidence),
+        # At a confidence of 0.5 both are the same quantile, of the worst assignment.
+        seconds_low=min(cluster_plan.seconds, cluster_plan.compute_seconds_at(1 - confidence)),
         seconds_high=cluster_plan.compute_seconds_at(confidence),
         dollars=cluster_plan.dollars,
-        dollars_low=low,
-        dollars_high=high,
+        dollars_low=dollars_low,
+        dollars_high=dollars_high,
         confidence=confidence,
         basis="; ".join(stage.option.rate.describe_basis(stage.name) for stage in cluster_plan.stages),
     )
@@ -87,7 +103,7 @@ def estimate_run(cluster_plan: ClusterPlan, confidence: float = DEFAULT_CONFIDEN
 def _estimate_stage(stage: SizedStage, confidence: float) -> StageEstimate:
     return StageEstimate(
         seconds=stage.seconds,
-        seconds_low=stage.compute_seconds_at(1 - confidence),
+        seconds_low=min(stage.seconds, stage.compute_seconds_at(1 - confidence)),
         seconds_high=stage.compute_seconds_at(confidence),
         billed_seconds=stage.billed_seconds,
         dollars=stage.dollars,
