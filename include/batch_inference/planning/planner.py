@@ -565,6 +565,8 @@ def _explain_instance_count(decision: ClusterDecision) -> str:
         finding = f"nothing within the limits is done by {deadline_text} in {nights}"
         if not decision.cluster_plan.is_measured:
             finding = f"no run was measured yet, so that nothing is sure to be done by {deadline_text}"
+        if goals.prefer == "speed":
+            return f"{finding}, speed is preferred, and the limits{budget_clause} allow no faster"
         return f"{finding}, and of what may be in time this costs least for how likely it is"
     if goals.prefer == "speed":
         return f"speed is preferred, {deadline_text} is met and the limits{budget_clause} allow no faster"

@@ -239,6 +239,22 @@ def test_what_failed_is_not_tried_again_nor_anything_larger_on_that_type() -> No
     assert not known.is_ruled_out(USED._replace(max_payload_mb=12))
 
 
+def test_a_type_that_trials_do_not_get_is_not_asked_for_night_after_night() -> None:
+    """The records of such a trial are a job of their own: it costs a start-up, and others are tried in its place."""
+
+    def refused(night: int) -> HistoryRow:
+        found = row(USED._replace(instance_type="ml.c5.xlarge"), night=night, size=0, speed=1, is_trial=True)
+        nothing = dict.fromkeys(("max_concurrent_transforms", "max_payload_mb", "batch_strategy"))
+        return found.model_copy(update={**nothing, "trial_extra_dollars": 0.01})
+
+    def list_tried(*more: HistoryRow) -> set[str]:
+        return {each.instance_type for each in plan([*NIGHTS, *more]).trials}
+
+    assert "ml.c5.xlarge" in list_tried() & list_tried(refused(1))
+    assert list_tried(refused(1), refused(2))
+    assert "ml.c5.xlarge" not in list_tried(refused(1), refused(2))
+
+
 def test_vcpus_of_an_accelerator_are_never_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is tried as what may be as cheap as the others, and later known by what it measured."""
     count = sizing.count_vcpus

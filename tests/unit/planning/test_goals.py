@@ -160,6 +160,16 @@ def test_a_deadline_that_only_holds_if_the_rates_do_takes_the_safest_cluster_and
     )
 
 
+def test_where_speed_is_preferred_and_nothing_is_sure_the_fastest_is_taken_and_said_to_be() -> None:
+    minutes = int(plan([GB] * 8, prefer="speed").estimate.seconds // 60) + 1
+    made = plan([GB] * 8, prefer="speed", deadline=str(minutes))
+    assert any(
+        "is done by 07:53 UTC in 95 of 100 nights, speed is preferred, and the limits allow no faster" in text
+        for text in made.sentences
+    )
+    assert not any("costs least" in text for text in made.sentences)
+
+
 def test_a_deadline_beyond_the_limits_says_what_would_be_needed_and_the_earliest_end() -> None:
     with pytest.raises(PlanError) as caught:
         plan([GB] * 32, {"transform.max_instances": 4}, deadline="60")

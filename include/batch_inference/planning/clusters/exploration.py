@@ -8,7 +8,7 @@ still cost. SageMaker has no setting for the records of a request: they follow f
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -34,6 +34,8 @@ MAX_TRIAL_SHARE = 0.05
 MAX_TRIALS = 3
 # Shards of which so few records are some.
 SHARDS_FOR_TRIALS = 100
+# A type that AWS did not give to this many trials in a row is tried no more, as long as the history knows of them.
+MAX_REFUSALS = 2
 # What a trial teaches is used in this many runs.
 RUNS_AHEAD = 30
 # A lower expected saving is not worth a trial.
@@ -206,6 +208,16 @@ def list_failed_trials(history: Iterable[HistoryRow]) -> list[RequestSettings]:
     return [settings for settings in found if settings is not None]
 
 
+def list_types_without_capacity(history: Iterable[HistoryRow]) -> set[str]:
+    """The types of which the last trials got no instance: each costs a start-up of the job that does its work."""
+    by_type: dict[str, list[bool]] = {}
+    for row in sorted(history, key=lambda each: each.data_time):
+        if row.is_trial:
+            got_none = not row.bytes and row.max_concurrent_transforms is None
+            by_type.setdefault(row.instance_type, []).append(got_none)
+    return {name for name, got_none in by_type.items() if [True] * MAX_REFUSALS == got_none[-MAX_REFUSALS:]}
+
+
 def has_failed(settings: RequestSettings, failed: Iterable[RequestSettings]) -> bool:
     """Whether a trial failed with these settings, or with fewer or smaller requests at a time on the same type."""
     return any(
@@ -220,7 +232,7 @@ def has_failed(settings: RequestSettings, failed: Iterable[RequestSettings]) -> 
 class KnownSettings:
     """The settings that runs and trials have measured, and what each costs.
 
-    `in_use` are the last ones of each type that a whole run had.
+    `in_use` are the last ones of each type that a whole run had; `without_capacity` see `list_types_without_capacity`.
     """
 
     cost: SettingsCost
@@ -228,6 +240,7 @@ class KnownSettings:
     in_use: Mapping[str, RequestSettings]
     ledger: Ledger
     failed: Sequence[RequestSettings]
+    without_capacity: Collection[str] = ()
 
     @property
     def too_large(self) -> list[RequestSettings]:
@@ -317,6 +330,7 @@ def read_known_settings(
         in_use=in_use,
         ledger=sum_ledger(history),
         failed=list_failed_trials(history),
+        without_capacity=list_types_without_capacity(history),
     )
 
 
@@ -435,6 +449,7 @@ def _weigh_candidates(known: KnownSettings, run: PlannedRun) -> list[Candidate] 
         each
         for each in dict.fromkeys(known.list_candidates())
         if run.has_room(each.instance_type)
+        and each.instance_type not in known.without_capacity
         and each != run.settings
         and known.space.is_possible(each)
         and not known.is_ruled_out(each)
