@@ -215,7 +215,7 @@ def list_types_without_capacity(history: Iterable[HistoryRow]) -> set[str]:
         if row.is_trial:
             got_none = not row.bytes and row.max_concurrent_transforms is None
             by_type.setdefault(row.instance_type, []).append(got_none)
-    return {name for name, got_none in by_type.items() if [True] * MAX_REFUSALS == got_none[-MAX_REFUSALS:]}
+    return {name for name, got_none in by_type.items() if got_none[-MAX_REFUSALS:] == [True] * MAX_REFUSALS}
 
 
 def has_failed(settings: RequestSettings, failed: Iterable[RequestSettings]) -> bool:
