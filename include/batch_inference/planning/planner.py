@@ -41,7 +41,6 @@ from batch_inference.planning.clusters.exploration import (
 from batch_inference.planning.clusters.instance_quotas import find_tightest_quota, list_instance_types
 from batch_inference.planning.clusters.join_sizing import build_join_workload, plan_join_job
 from batch_inference.planning.clusters.rate_model import Rate
-from batch_inference.planning.clusters.settings_cost import RequestSettings
 from batch_inference.planning.clusters.work_division import EqualShards, SizeProfile, WholeObjects
 from batch_inference.planning.inputs.input_layout import LayoutDecision, LayoutPlan, choose_layout
 from batch_inference.planning.inputs.input_listing import InputPlan, S3Object, summarize_input
@@ -494,9 +493,7 @@ class _RunPlanner:
         """The trials of a run with `calibrate: explore`."""
         if self.pipeline.goals.calibrate != "explore":
             return ()
-        if self.known is not None and (
-            saving := self.known.describe_saving(get_settings(transform), self._get_first_settings())
-        ):
+        if self.known is not None and (saving := self.known.describe_saving(get_settings(transform))):
             self.log.add(saving)
         decided = plan_run_trials(
             self.pipeline,
@@ -511,13 +508,6 @@ class _RunPlanner:
         for sentence in decided.sentences:
             self.log.add(sentence)
         return decided.trials
-
-    def _get_first_settings(self) -> RequestSettings:
-        """The settings of a run without history."""
-        silent = replace(self, log=PlanLog(), known=None)
-        return get_settings(
-            silent._plan_transform(list_instance_types(self.pipeline, self.params, "transform"), 1, 1)
-        )
 
     def _plan_canary(self, decision: ClusterDecision) -> CalibrationLimits | None:
         """The limits of the transform after its canary; None where no canary is needed.

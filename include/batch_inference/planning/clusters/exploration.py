@@ -232,12 +232,14 @@ def has_failed(settings: RequestSettings, failed: Iterable[RequestSettings]) -> 
 class KnownSettings:
     """The settings that runs and trials have measured, and what each costs.
 
-    `in_use` are the last ones of each type that a whole run had; `without_capacity` see `list_types_without_capacity`.
+    `in_use` are the last ones of each type that a whole run had, `first` those of the first run; `without_capacity` see
+    `list_types_without_capacity`.
     """
 
     cost: SettingsCost
     space: SearchSpace
     in_use: Mapping[str, RequestSettings]
+    first: RequestSettings | None
     ledger: Ledger
     failed: Sequence[RequestSettings]
     without_capacity: Collection[str] = ()
@@ -300,10 +302,10 @@ class KnownSettings:
                 if best == overall or neighbour.instance_type == name:
                     yield neighbour
 
-    def describe_saving(self, chosen: RequestSettings, start: RequestSettings) -> str | None:
-        """What the chosen settings save against those that a first run has; None where both are not measured."""
-        runs = self.cost.count_runs(chosen)
-        if chosen == start or not runs or not self.cost.count_runs(start):
+    def describe_saving(self, chosen: RequestSettings) -> str | None:
+        """What the chosen settings save against those of the first run; None where that is not measured."""
+        runs, start = self.cost.count_runs(chosen), self.first
+        if start in (None, chosen) or not runs or not self.cost.count_runs(start):
             return None
         saving = 1 - math.exp(-self.cost.compare(start, chosen).mean)
         than = f"{abs(saving):.0%} {'less' if saving >= 0 else 'more'} than {start.describe(chosen)}"
@@ -328,6 +330,7 @@ def read_known_settings(
         cost=cost,
         space=space,
         in_use=in_use,
+        first=next((each for row in rows if (each := get_request_settings(row)) is not None), None),
         ledger=sum_ledger(history),
         failed=list_failed_trials(history),
         without_capacity=list_types_without_capacity(history),
