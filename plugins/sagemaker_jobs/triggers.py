@@ -49,6 +49,8 @@ class SageMakerJobTrigger(BaseTrigger):
     :param job_name: the job's final name.
     :param created_at: epoch seconds of the job's creation.
     :param max_runtime_seconds: the job's time limit, from the start of billing; None for no limit.
+    :param max_provisioning_seconds: how long it may wait for instances, which counts as its time limit; None for no
+        limit.
     :param deadline: epoch seconds at which the wait must end; None for no deadline.
     :param output_uri: the transform's output prefix; with ``object_count`` its progress is logged.
     :param object_count: number of input objects.
@@ -64,6 +66,7 @@ class SageMakerJobTrigger(BaseTrigger):
         job_name: str,
         created_at: float,
         max_runtime_seconds: float | None = None,
+        max_provisioning_seconds: float | None = None,
         deadline: float | None = None,
         output_uri: str | None = None,
         object_count: int | None = None,
@@ -80,6 +83,7 @@ class SageMakerJobTrigger(BaseTrigger):
         self.job_name = job_name
         self.created_at = created_at
         self.max_runtime_seconds = max_runtime_seconds
+        self.max_provisioning_seconds = max_provisioning_seconds
         self.deadline = deadline
         self.output_uri = output_uri
         self.object_count = object_count
@@ -260,9 +264,11 @@ class SageMakerJobTrigger(BaseTrigger):
 
     def _may_exceed_limit(self) -> bool:
         """Whether the job may be near its time limit, so that its start time is needed, which only Describe returns."""
-        if self._started_at is not None or self.max_runtime_seconds is None:
+        known = (self.max_runtime_seconds, self.max_provisioning_seconds)
+        limits = [limit for limit in known if limit is not None]
+        if self._started_at is not None or not limits:
             return False
-        return time.time() + self.max_poll_seconds >= self.created_at + self.max_runtime_seconds
+        return time.time() + self.max_poll_seconds >= self.created_at + min(limits)
 
     def _seconds_left(self) -> float:
         """Seconds until the job's time limit or the task's deadline; infinity without either."""
@@ -270,7 +276,9 @@ class SageMakerJobTrigger(BaseTrigger):
         return min(to_wait, self._seconds_to_run())
 
     def _seconds_to_run(self) -> float:
-        """Seconds until the job's time limit; provisioning is not billed and does not count."""
+        """Seconds until the job's time limit; provisioning is not billed and has a limit of its own."""
+        if self._started_at is None and self.max_provisioning_seconds is not None:
+            return self.created_at + self.max_provisioning_seconds - time.time()
         if self.max_runtime_seconds is None or self._started_at is None:
             return float("inf")
         return self._started_at + self.max_runtime_seconds - time.time()

@@ -96,7 +96,12 @@ class PlannedTransformJobOperator(PlannedJobMixin, TransformJobOperator):
             "MaxPayloadInMB": settings.max_payload_mb,
             "TransformResources": {"InstanceType": settings.instance_type},
         }
-        return replace(spec, trial=Trial(request=request, max_runtime_seconds=self.trial.max_runtime_seconds))
+        trial = Trial(
+            request=request,
+            max_runtime_seconds=self.trial.max_runtime_seconds,
+            max_provisioning_seconds=self.trial.max_provisioning_seconds,
+        )
+        return replace(spec, trial=trial)
 
 
 class PlannedProcessingJobSensor(PlannedJobMixin, ProcessingJobSensor):

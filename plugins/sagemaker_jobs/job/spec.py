@@ -26,10 +26,12 @@ class Trial:
     Attributes:
         request: the members that differ, at any depth of dicts.
         max_runtime_seconds: the trial's own limit of billed time.
+        max_provisioning_seconds: how long it may wait for its instances; None for as long as AWS does.
     """
 
     request: dict[str, Any]
     max_runtime_seconds: float
+    max_provisioning_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

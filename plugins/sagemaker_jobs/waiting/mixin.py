@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from sagemaker_jobs.job.continuation import Continuation
-    from sagemaker_jobs.job.spec import JobSpec
+    from sagemaker_jobs.job.spec import JobSpec, Trial
     from sagemaker_jobs.kinds import JobKind
 
 # The trigger stops the job at its limits; Airflow's own timeout applies if no triggerer runs.
@@ -197,7 +197,12 @@ class JobWaitMixin(AwsBaseHookMixin[SageMakerHook], metaclass=BaseOperatorMeta):
         if job.has_ended:
             return self._finish(context, job, submit_retry)
         created_at = job.description["CreationTime"].timestamp()
-        max_runtime = self._find_max_runtime(context, job)
+        trial = self._find_trial(context, job)
+        max_runtime = (
+            parse_optional_float(self.max_runtime_seconds, "max_runtime_seconds")
+            if trial is None
+            else trial.max_runtime_seconds
+        )
         deadline = self._deadline()
         self.defer(
             trigger=SageMakerJobTrigger(
@@ -205,6 +210,7 @@ class JobWaitMixin(AwsBaseHookMixin[SageMakerHook], metaclass=BaseOperatorMeta):
                 job_name=job.name,
                 created_at=created_at,
                 max_runtime_seconds=max_runtime,
+                max_provisioning_seconds=None if trial is None else trial.max_provisioning_seconds,
                 deadline=deadline,
                 output_uri=next(iter(job.kind.list_output_uris(job.description)), None),
                 object_count=count_objects_for_progress(self.hook, job),
@@ -379,12 +385,10 @@ class JobWaitMixin(AwsBaseHookMixin[SageMakerHook], metaclass=BaseOperatorMeta):
         existing = list(list_attempts(self.hook, spec))
         return (existing[-1].name, existing[-1].attempt) if existing else (None, None)
 
-    def _find_max_runtime(self, context: Context, job: Job) -> float | None:
-        """The limit of the job's billed time: a trial has its own."""
+    def _find_trial(self, context: Context, job: Job) -> Trial | None:
+        """What the job tries, with limits of its own; None for another job."""
         spec = None if job.attempt != 1 else self.get_spec(context)
-        if spec is not None and spec.trial is not None and is_trial(spec, job):
-            return spec.trial.max_runtime_seconds
-        return parse_optional_float(self.max_runtime_seconds, "max_runtime_seconds")
+        return spec.trial if spec is not None and is_trial(spec, job) else None
 
     def _deadline(self) -> float | None:
         """Epoch seconds at which this wait must end: ``execution_timeout`` or the sensor's ``timeout``."""

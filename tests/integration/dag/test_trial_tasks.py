@@ -38,6 +38,7 @@ TRIALS = [
         "batch_strategy": "MultiRecord",
         "bytes": 200,
         "max_runtime_seconds": 300,
+        "max_provisioning_seconds": 480,
         "usual_dollars_per_byte": 1e-9,
     }
     for concurrency in (4, 8)
@@ -240,6 +241,7 @@ def test_the_job_of_a_trial_tries_its_settings_and_falls_back_to_the_plans(
                 "TransformResources": {"InstanceType": "ml.c5.xlarge"},
             },
             max_runtime_seconds=300,
+            max_provisioning_seconds=480,
         )
         if number
         else None

@@ -28,7 +28,7 @@ pytestmark = pytest.mark.usefixtures("shared_hook")
 
 ALGORITHM = "AlgorithmError: See job logs for more information"
 TRIED = {"MaxConcurrentTransforms": 8, "TransformResources": {"InstanceType": "ml.c5.xlarge"}}
-TRIAL = Trial(request=TRIED, max_runtime_seconds=300)
+TRIAL = Trial(request=TRIED, max_runtime_seconds=300, max_provisioning_seconds=400)
 
 
 def settings_of(aws: FakeSageMaker, name: str) -> tuple[Any, ...]:
@@ -74,14 +74,16 @@ def test_after_a_trial_the_work_is_done_as_usual(aws: FakeSageMaker, hook: SageM
     context = context_of(sensor)
     with pytest.raises(TaskDeferred) as deferred:
         sensor.execute(context)
-    assert deferred.value.trigger.max_runtime_seconds == 300
+    limits = deferred.value.trigger
+    assert (limits.max_runtime_seconds, limits.max_provisioning_seconds) == (300, 400)
     reason = {"FailureReason": "CapacityError: Unable to provision"} if ending == "capacity" else {}
     status = "Stopped" if ending == "Stopped" else "Failed"
     aws.end("score-0123-1", status, **({"FailureReason": ALGORITHM} | reason if status == "Failed" else {}))
     kwargs = {**(deferred.value.kwargs or {}), "event": {"status": status}}
     with pytest.raises(TaskDeferred) as deferred:
         sensor.resume_execution("execute_complete", kwargs, context)
-    assert deferred.value.trigger.max_runtime_seconds == 3600
+    limits = deferred.value.trigger
+    assert (limits.max_runtime_seconds, limits.max_provisioning_seconds) == (3600, None)
     assert settings_of(aws, "score-0123-2") == USUAL_SETTINGS
     aws.end("score-0123-2", ran=30)
     result = sensor.execute(context)

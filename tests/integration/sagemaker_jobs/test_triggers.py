@@ -156,6 +156,35 @@ def test_the_run_time_limit_counts_from_the_start_of_billing(aws: FakeSageMaker,
 
 
 @pytest.mark.parametrize(
+    ("started", "message"),
+    [(False, RAN_TOO_LONG), (True, "the model is out of order")],
+    ids=["waits", "runs"],
+)
+def test_a_job_that_gets_no_instances_is_stopped_at_its_own_limit_and_one_that_runs_is_not(
+    aws: FakeSageMaker, hook: SageMakerHook, started: bool, message: str
+):
+    """A trial, of which nobody should wait for capacity; what has begun has its limit of billed time."""
+    ensure_job(hook, transform_spec())
+    if started:
+        aws.jobs["score-0123-1"]["TransformStartTime"] = time.time()
+
+    async def wait() -> dict[str, Any]:
+        trigger = trigger_for(
+            "score-0123-1", "Transform", max_runtime_seconds=60.0, max_provisioning_seconds=0.5
+        )
+        waiting = asyncio.create_task(event_of(trigger))
+        await asyncio.sleep(1.5)
+        if started:
+            assert aws.status("score-0123-1") == "InProgress"
+            aws.end("score-0123-1", "Failed", FailureReason=message)
+        return await waiting
+
+    event = asyncio.run(wait())
+    assert event["message"] == message
+    assert aws.status("score-0123-1") == ("Failed" if started else "Stopping")
+
+
+@pytest.mark.parametrize(
     ("state", "status"),
     [
         ("deferred", "InProgress"),

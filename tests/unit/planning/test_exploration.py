@@ -282,7 +282,13 @@ def test_a_server_that_logs_no_requests_is_not_measured_by_trials() -> None:
 )
 def test_trials_take_different_objects_and_never_more_than_half(sizes: list[int], wanted: list[int]) -> None:
     trials = [
-        TrialPlan(**USED._asdict(), bytes=each, max_runtime_seconds=1, usual_dollars_per_byte=0.0)
+        TrialPlan(
+            **USED._asdict(),
+            bytes=each,
+            max_runtime_seconds=1,
+            max_provisioning_seconds=1,
+            usual_dollars_per_byte=0.0,
+        )
         for each in wanted
     ]
     picked = pick_for_trials(sizes, trials, 4 * sum(sizes))
@@ -293,7 +299,13 @@ def test_trials_take_different_objects_and_never_more_than_half(sizes: list[int]
 
 
 def test_a_trial_takes_about_its_bytes_from_all_over_the_objects() -> None:
-    trial = TrialPlan(**USED._asdict(), bytes=1_000, max_runtime_seconds=1, usual_dollars_per_byte=0.0)
+    trial = TrialPlan(
+        **USED._asdict(),
+        bytes=1_000,
+        max_runtime_seconds=1,
+        max_provisioning_seconds=1,
+        usual_dollars_per_byte=0.0,
+    )
     everywhere = [5, 15, 25, 35, 45, 55, 65, 75, 85, 95]
     assert pick_for_trials([100] * 100, [trial], 10_000) == [everywhere]
     # The same of text that lies there as a quarter, and beside an object that would take the trial for hours.

@@ -27,6 +27,8 @@ from batch_inference.planning.clusters.settings_cost import (
 TRIAL_WORK_SECONDS = 120.0
 # Each slot for a request has several of them, or more slots would be no faster.
 REQUESTS_PER_SLOT = 3
+# A trial waits no longer for its instance: as long as the usual provisioning twice, and this at least.
+MIN_PROVISIONING_LIMIT_SECONDS = 300
 # A trial that takes this many times the expected time is stopped: it will not be the cheapest.
 MAX_TRIAL_SLOWDOWN = 3.0
 # The most of a run's records that one trial takes, and the most trials of a run.
@@ -61,6 +63,7 @@ class TrialPlan(FrozenModel):
     batch_strategy: BatchStrategy
     bytes: int
     max_runtime_seconds: int
+    max_provisioning_seconds: int
     usual_dollars_per_byte: float
 
     @property
@@ -357,6 +360,11 @@ class PlannedRun:
     is_in_time: Callable[[float], bool] = lambda _: True
     has_room: Callable[[str], bool] = lambda _: True
 
+    @property
+    def max_provisioning_seconds(self) -> int:
+        """How long a trial waits for its instance."""
+        return max(MIN_PROVISIONING_LIMIT_SECONDS, math.ceil(2 * self.provisioning_seconds))
+
 
 class Candidate(NamedTuple):
     """Settings that may be tried, with what a trial of them costs above its records' usual cost."""
@@ -431,6 +439,7 @@ def plan_trials(known: KnownSettings, share: float, run: PlannedRun) -> TrialDec
                 **each.settings._asdict(),
                 bytes=each.bytes,
                 max_runtime_seconds=each.max_runtime_seconds,
+                max_provisioning_seconds=run.max_provisioning_seconds,
                 usual_dollars_per_byte=usual,
             )
             for each in chosen
@@ -486,7 +495,7 @@ def _weigh(known: KnownSettings, settings: RequestSettings, run: PlannedRun) -> 
         math.ceil(limit),
         extra_dollars=option.dollars_per_second * run.start_seconds + max(0.0, trial_bytes * (tried - usual)),
         worst_dollars=option.dollars_per_second * limit + usual_price * run.start_seconds,
-        worst_seconds=2 * run.provisioning_seconds + limit + run.provisioning_seconds + again_seconds,
+        worst_seconds=run.max_provisioning_seconds + limit + run.provisioning_seconds + again_seconds,
     )
 
 
