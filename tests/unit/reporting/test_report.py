@@ -39,7 +39,8 @@ QUALITY: dict[str, Any] = {
 
 TRIAL: dict[str, Any] = {
     "instance_type": "ml.m5.large", "max_concurrent_transforms": 8, "max_payload_mb": 6,
-    "batch_strategy": "MultiRecord", "bytes": 4_000_000, "max_runtime_seconds": 600, "max_provisioning_seconds": 480, "usual_dollars_per_byte": 1e-10,
+    "batch_strategy": "MultiRecord", "bytes": 4_000_000, "max_runtime_seconds": 600, "max_provisioning_seconds": 480,
+    "usual_dollars_per_byte": 1e-10,
 }  # fmt: skip
 
 
