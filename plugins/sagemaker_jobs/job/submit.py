@@ -20,6 +20,7 @@ from sagemaker_jobs.aws import (
     is_transient_error,
 )
 from sagemaker_jobs.errors import NotVisibleYet, QuotaExceeded, RequestRefused, SubmitFailed
+from sagemaker_jobs.failure.messages import RAN_TOO_LONG
 from sagemaker_jobs.failure.reasons import classify_failure_reason
 from sagemaker_jobs.job.compare import check_job, check_model, is_trial
 from sagemaker_jobs.job.continuation import NoFurtherAttempt, Resolved, is_permanent_failure
@@ -52,8 +53,8 @@ def ensure_job(
     """The job for ``spec``: the one in progress, the completed one, or a new attempt.
 
     Walks the attempts from the first: a job that runs or has completed is adopted if it matches the request; after one
-    that failed comes the next attempt, and after a trial always, however it ended. Safe to call repeatedly and
-    concurrently: AWS accepts each job name only once.
+    that failed comes the next attempt, and after a trial always, unless Airflow stopped it for another reason than its
+    time limit. Safe to call repeatedly and concurrently: AWS accepts each job name only once.
 
     ``task_was_cleared`` means that a person cleared the task. That permits an attempt after a failure that is not
     retried automatically, and beyond ``max_attempts``. It applies only to a failure that was reported before, so a new
@@ -78,7 +79,7 @@ def ensure_job(
         raise RequestRefused(
             f"{spec.base_name} has had {MAX_ATTEMPT_NUMBER} attempts; clear the submitting task for a new name."
         )
-    if earlier_jobs and is_trial(spec, earlier_jobs[-1]):
+    if earlier_jobs and is_given_up_trial(hook, spec, earlier_jobs[-1]):
         log.warning(
             "%s\nThe trial is over, its work is done without it.",
             build_reported_error(hook, earlier_jobs[-1]),
@@ -98,6 +99,14 @@ def ensure_job(
         "%s\nStarting attempt %d.", build_reported_error(hook, earlier_jobs[-1]), len(earlier_jobs) + 1
     )
     return submit_attempt(hook, spec, earlier_jobs, decision)
+
+
+def is_given_up_trial(hook: SageMakerHook, spec: JobSpec, job: Job) -> bool:
+    """Whether ``job``, which has ended or is being stopped, was a trial whose work is now done without it.
+
+    One that Airflow stopped, as its task was killed or its run is over, ends as any job.
+    """
+    return is_trial(spec, job) and read_tags(hook, job.arn).get(STOPPED_TAG, RAN_TOO_LONG) == RAN_TOO_LONG
 
 
 def list_attempts(hook: SageMakerHook, spec: JobSpec) -> Iterator[Job]:

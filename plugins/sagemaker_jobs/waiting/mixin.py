@@ -20,7 +20,7 @@ from sagemaker_jobs.job.casting import parse_optional_float
 from sagemaker_jobs.job.compare import is_trial
 from sagemaker_jobs.job.continuation import is_permanent_failure
 from sagemaker_jobs.job.describe import Job, build_reported_error, describe_job, stop_job
-from sagemaker_jobs.job.submit import ensure_job, list_attempts, list_instance_types
+from sagemaker_jobs.job.submit import ensure_job, is_given_up_trial, list_attempts, list_instance_types
 from sagemaker_jobs.lineage import build_lineage
 from sagemaker_jobs.links import persist_links
 from sagemaker_jobs.tags import STOPPED_TAG, read_tags
@@ -301,7 +301,7 @@ class JobWaitMixin(AwsBaseHookMixin[SageMakerHook], metaclass=BaseOperatorMeta):
             self.log.warning("%s failed, but its work is done: %s", job.name, job.resolution)
             return self.on_completed(context, job)
         spec = self._ended_spec
-        if spec is not None and is_trial(spec, job):
+        if spec is not None and is_given_up_trial(self.hook, spec, job):
             return self.submit_or_adopt(context, spec, submit_retry, after_ended_attempt=True)
         error = build_reported_error(self.hook, job)
         if self.continuation is not None and spec is not None and is_permanent_failure(job):

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from sagemaker_jobs.airflow_compat import TaskDeferred
-from sagemaker_jobs.errors import JobFailedPermanently, JobMismatch
+from sagemaker_jobs.errors import JobFailed, JobFailedPermanently, JobMismatch
 from sagemaker_jobs.failure.messages import RAN_TOO_LONG
+from sagemaker_jobs.job.describe import stop_job
 from sagemaker_jobs.job.spec import JobSpec, Trial
 from sagemaker_jobs.job.submit import ensure_job
+from sagemaker_jobs.kinds import TRANSFORM
 from sagemaker_jobs.sensors import TransformJobSensor
 from sagemaker_jobs.tags import STOPPED_TAG
 from tests.integration.sagemaker_jobs.builders import context_of
@@ -94,6 +96,23 @@ def test_after_a_trial_the_work_is_done_as_usual(aws: FakeSageMaker, hook: SageM
     aws.end("score-0123-2", "Failed", FailureReason=ALGORITHM)
     with pytest.raises(JobFailedPermanently):
         sensor.execute(context)
+
+
+def test_after_a_trial_that_airflow_stopped_no_job_follows_in_that_try(
+    aws: FakeSageMaker, hook: SageMakerHook
+):
+    """As of any job that is not wanted any more: a further attempt would outlive its run. The next try starts one."""
+    sensor = await_trial(transform_spec(trial=TRIAL))
+    context = context_of(sensor)
+    with pytest.raises(TaskDeferred) as deferred:
+        sensor.execute(context)
+    stop_job(hook, TRANSFORM, "score-0123-1", because="its run is over")
+    aws.end("score-0123-1", "Stopped")
+    with pytest.raises(JobFailed, match="Stopped by Airflow: its run is over"):
+        sensor.resume_execution("execute_complete", {**(deferred.value.kwargs or {}), "event": {}}, context)
+    assert list(aws.jobs) == ["score-0123-1"]
+    assert ensure_job(hook, transform_spec(trial=TRIAL)).name == "score-0123-2"
+    assert settings_of(aws, "score-0123-2") == USUAL_SETTINGS
 
 
 def test_a_trial_that_hangs_is_stopped_at_its_own_limit(aws: FakeSageMaker, hook: SageMakerHook):
