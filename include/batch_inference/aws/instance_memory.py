@@ -57,9 +57,13 @@ def read_peak_memory_share(
         for key, shift in (("started_at", 0), ("ended_at", 2 * PERIOD_SECONDS))
     )
     try:
-        answer = get_client(hook).get_metric_data(MetricDataQueries=queries, StartTime=begin, EndTime=end)
+        pages = list(
+            get_client(hook)
+            .get_paginator("get_metric_data")
+            .paginate(MetricDataQueries=queries, StartTime=begin, EndTime=end)
+        )
     except CALL_ERRORS as error:
         log.warning("Cannot read the memory of %s; it is not kept: %s", job["job_name"], error)
         return None
-    values = [value for result in answer["MetricDataResults"] for value in result["Values"]]
+    values = [value for page in pages for result in page["MetricDataResults"] for value in result["Values"]]
     return round(max(values) / 100, 4) if values else None

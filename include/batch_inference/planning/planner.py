@@ -12,7 +12,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from batch_inference.common.errors import EmptyInputError, PlanError
-from batch_inference.common.formatting import format_bytes, format_count, format_dollars, format_duration
+from batch_inference.common.formatting import (
+    format_bytes,
+    format_count,
+    format_dollars,
+    format_duration,
+    join_words,
+)
 from batch_inference.common.names import RunPaths
 from batch_inference.config.pipeline import Pipeline
 from batch_inference.config.run_params import RunParams, check_param_limits
@@ -553,8 +559,16 @@ def _explain_instance_count(decision: ClusterDecision) -> str:
     if not goals.is_safe(decision.cluster_plan):
         nights = format_nights(goals.confidence)
         finding = f"nothing within the limits is done by {deadline_text} in {nights}"
-        if not decision.cluster_plan.is_measured:
-            finding = f"no run was measured yet, so that nothing is sure to be done by {deadline_text}"
+        assumed = [
+            f"{each.name} on {each.option.instance_type}"
+            for each in decision.cluster_plan.stages
+            if not each.option.rate.runs
+        ]
+        if assumed:
+            finding = (
+                f"no run of {join_words(assumed)} was measured yet, so that nothing is sure to be done by "
+                f"{deadline_text}"
+            )
         if goals.prefer == "speed":
             return f"{finding}, speed is preferred, and the limits{budget_clause} allow no faster"
         return f"{finding}, and of what may be in time this costs least for how likely it is"

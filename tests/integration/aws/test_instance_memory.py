@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -24,9 +25,17 @@ def test_the_metric_is_found_by_the_instance_that_its_log_stream_begins_with(
     percent = {"churn-transform-1/i-0ab1": [41.0, 61.5], "churn-transform-1/i-0cd2": [12.0]}
 
     class Client:
-        def get_metric_data(self, MetricDataQueries: list[dict[str, Any]], **_: Any) -> dict[str, Any]:  # noqa: N803
+        """Gives each value on a page of its own."""
+
+        def get_paginator(self, operation: str) -> Client:
+            assert operation == "get_metric_data"
+            return self
+
+        def paginate(self, MetricDataQueries: list[dict[str, Any]], **_: Any) -> Iterator[dict[str, Any]]:  # noqa: N803
             hosts = [query["MetricStat"]["Metric"]["Dimensions"][0]["Value"] for query in MetricDataQueries]
-            return {"MetricDataResults": [{"Values": percent.get(host, [])} for host in hosts]}
+            for host in hosts:
+                for value in percent.get(host, []):
+                    yield {"MetricDataResults": [{"Values": [value]}]}
 
     monkeypatch.setattr("batch_inference.aws.instance_memory.get_client", lambda _: Client())
     assert read_peak_memory_share("aws_default", "eu-west-1", JOB) == 0.615

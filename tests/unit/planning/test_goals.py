@@ -155,7 +155,8 @@ def test_a_deadline_that_only_holds_if_the_rates_do_takes_the_safest_cluster_and
     made = plan([GB] * 8, deadline=str(minutes), history=[])
     assert counts(made) == (8, 8)
     assert any(
-        "no run was measured yet, so that nothing is sure to be done by 07:52 UTC" in text
+        "no run of preprocess on ml.m5.xlarge and transform on ml.m5.xlarge was measured yet, so that nothing is sure "
+        "to be done by 07:52 UTC" in text
         for text in made.sentences
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import sys
 import tempfile
@@ -124,7 +125,7 @@ def render_types(
             format_duration(row.seconds), format_duration(row.seconds_high),
             "unknown" if row.dollars is None else format_dollars(row.dollars),
         ]  # fmt: skip
-        cells += [f"{row.in_time} {row.probability or 0:.0%}"] * has_deadline
+        cells += [f"{row.in_time} {math.floor((row.probability or 0) * 100 + 1e-9)}%"] * has_deadline
         cells += [{True: "yes", False: "no", None: "unknown"}[row.in_budget]] * has_budget
         table.append(tuple(cells))
     table += [
