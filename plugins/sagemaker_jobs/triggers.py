@@ -202,17 +202,20 @@ class SageMakerJobTrigger(BaseTrigger):
                     return "error", f"{get_error_code(error)}: {error}"
                 failures += 1
                 self.log.warning("Cannot describe %s (%d in a row): %s", self.job_name, failures, error)
-                await asyncio.sleep(self._jittered(min(2.0**failures, self.max_poll_seconds)))
             else:
                 failures = 0
                 if ended is not None:
                     return ended[kind.status_field], ended.get("FailureReason")
-                await asyncio.sleep(self._jittered(pause))
-                pause = min(pause * PAUSE_GROWTH, self.max_poll_seconds)
+            # Only now: a limit that has passed since the job was last described depends on whether it has started.
             if self._seconds_left() <= 0:
                 because = RAN_TOO_LONG if self._seconds_to_run() <= 0 else TIMED_OUT
                 await self._stop(poller, kind, because)
                 return "timeout", because
+            if failures:
+                await asyncio.sleep(self._jittered(min(2.0**failures, self.max_poll_seconds)))
+            else:
+                await asyncio.sleep(self._jittered(pause))
+                pause = min(pause * PAUSE_GROWTH, self.max_poll_seconds)
 
     async def _describe_if_due(self, poller: Poller, kind: JobKind) -> dict[str, Any] | None:
         """The description of a job that has ended; None while it runs.

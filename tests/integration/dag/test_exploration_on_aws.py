@@ -40,7 +40,7 @@ pytestmark = [pytest.mark.local_only, pytest.mark.usefixtures("aws_connection")]
 SLEEPER = "local/sleeper:1"
 TYPES = {
     # The faster type has vCPUs for more requests at a time, and less memory.
-    "ml.m5.xlarge": {"vcpus": 4, "speed": 0.5, "memory_mb": 400},
+    "ml.m5.xlarge": {"vcpus": 6, "speed": 0.4, "memory_mb": 260},
     "ml.c5.xlarge": {"vcpus": 16, "speed": 1.0, "memory_mb": 130},
 }
 PRICES = {"ml.m5.xlarge": 0.23, "ml.c5.xlarge": 0.23}
@@ -70,7 +70,7 @@ def aws_connection(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
         "extra": {"region_name": "us-east-1", "endpoint_url": server.url},
     }
     monkeypatch.setenv("AIRFLOW_CONN_EMBEDDED", json.dumps(connection))
-    monkeypatch.setattr(exploration, "TRIAL_WORK_SECONDS", 4.0)
+    monkeypatch.setattr(exploration, "TRIAL_WORK_SECONDS", 2.0)
     monkeypatch.setattr(exploration, "MAX_TRIAL_SHARE", 0.35)
     monkeypatch.setattr(exploration, "REQUESTS_PER_SLOT", 2)
     monkeypatch.setattr(exploration, "MAX_TRIAL_SLOWDOWN", 10.0)
@@ -221,13 +221,17 @@ class Nights:
 
 
 def test_a_model_that_waits_gets_more_requests_at_a_time(server: Server) -> None:
-    """Half a second for each request, however many there are, and twice as long on the slower type."""
+    """Half a second for each request, however many there are, and longer on the slower type."""
     nights = Nights(server, "waits", {"SLEEPER_SECONDS_PER_REQUEST": "0.5"})
     first = nights.run()
     assert first.transform.max_concurrent_transforms == 4
-    for _ in range(3):
-        nights.run()
     last = nights.plan()
+    # Which night is certain enough depends on what the ones before measured.
+    for _ in range(10):
+        if last.transform.max_concurrent_transforms > 4:
+            break
+        nights.run()
+        last = nights.plan()
     assert last.transform.max_concurrent_transforms > 4, (nights.outcomes, last.sentences)
     assert last.transform.instance_type == "ml.c5.xlarge", nights.outcomes
     assert any("less than ml.m5.xlarge with 4" in text for text in last.sentences), last.sentences
@@ -236,11 +240,16 @@ def test_a_model_that_waits_gets_more_requests_at_a_time(server: Server) -> None
 def test_a_model_that_needs_memory_keeps_to_what_is_not_killed(server: Server) -> None:
     """20 MB a request: on the faster type four at a time fit, and eight do not."""
     nights = Nights(server, "needs", {"SLEEPER_SECONDS_PER_REQUEST": "0.4", "SLEEPER_MB_PER_RECORD": "20"})
-    for _ in range(4):
+    killed: list[str] = []
+    # Which night tries eight depends on what the ones before measured.
+    for _ in range(10):
         nights.run()
+        killed = [text for text in nights.outcomes if "more memory" in text]
+        if killed:
+            break
     last = nights.plan()
-    killed = [text for text in nights.outcomes if "more memory" in text]
     assert killed, nights.outcomes
     assert all("records were scored as all others" in text for text in killed)
-    assert last.transform.instance_type == "ml.c5.xlarge", nights.outcomes
-    assert last.transform.max_concurrent_transforms == 4
+    used = (last.transform.instance_type, last.transform.max_concurrent_transforms)
+    # Both were measured, and are about as cheap.
+    assert used in (("ml.c5.xlarge", 4), ("ml.m5.xlarge", 8)), nights.outcomes
