@@ -38,11 +38,19 @@ def works_here(mode: str) -> bool:
 MODES_HERE = [mode for mode in ISOLATION_MODES if works_here(mode)]
 
 
+def is_running(pid: int) -> bool:
+    """Whether the process exists and has not ended; it may end while it is looked at."""
+    try:
+        return psutil.Process(pid).status() != "zombie"
+    except psutil.NoSuchProcess:
+        return False
+
+
 def wait_until_gone(pids: set[int], seconds: float = 10) -> set[int]:
     """Those of `pids` that still run after `seconds`."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
-        left = {pid for pid in pids if psutil.pid_exists(pid) and psutil.Process(pid).status() != "zombie"}
+        left = {pid for pid in pids if is_running(pid)}
         if not left:
             return set()
         time.sleep(0.05)
