@@ -406,9 +406,8 @@ def plan_trials(known: KnownSettings, share: float, run: PlannedRun) -> TrialDec
         return TrialDecision((), (f"Nothing is tried in this run: {too_few}",))
     candidates = [each for each in weighed or () if _compute_worth(each, run) > 0]
     if not candidates:
-        return TrialDecision(
-            (), ("Nothing is tried in this run: no other settings promise to save 1 % or more.",)
-        )
+        none = f"no other settings that it has enough records to try promise to save {MIN_SAVING:.0%} or more"
+        return TrialDecision((), (f"Nothing is tried in this run: {none}.",))
     if run.max_trials < 1:
         return TrialDecision((), ("Nothing is tried in this run: its limits allow no further instance.",))
     safe = [each for each in candidates if run.is_in_time(each.worst_seconds)]

@@ -323,23 +323,16 @@ def _keep_fullest(loads: Iterable[Load]) -> Iterator[Load]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class BalancedLists:
-    """The objects of the input in one list for each instance, balanced by the seconds that they take."""
+class _InputObjects:
+    """The objects of the input, none of them divided."""
 
     profile: SizeProfile
-    max_lists: int
     max_payload_mb: int | None = None
-    _fullest: dict[tuple[int, float, float], float] = field(default_factory=dict)
 
     @property
     def bytes(self) -> int:
         """All bytes."""
         return self.profile.bytes
-
-    @property
-    def max_parallelism(self) -> int:
-        """How many instances can have work at all."""
-        return min(self.max_lists, self.profile.count)
 
     @cached_property
     def _requests(self) -> float:
@@ -348,6 +341,19 @@ class BalancedLists:
     def count_requests(self, instance_count: int, rate: Rate) -> float:  # noqa: ARG002 - as of other divisions
         """All requests."""
         return self._requests
+
+
+@dataclass(frozen=True, kw_only=True)
+class BalancedLists(_InputObjects):
+    """The objects of the input in one list for each instance, balanced by the seconds that they take."""
+
+    max_lists: int
+    _fullest: dict[tuple[int, float, float], float] = field(default_factory=dict)
+
+    @property
+    def max_parallelism(self) -> int:
+        """How many instances can have work at all."""
+        return min(self.max_lists, self.profile.count)
 
     def share_work(self, instance_count: int, rate: Rate) -> Shares:
         """The shares of so many instances: the largest objects decide how even they are, all others fill them up."""
@@ -364,31 +370,16 @@ class BalancedLists:
 
 
 @dataclass(frozen=True, kw_only=True)
-class WholeObjects:
+class WholeObjects(_InputObjects):
     """The objects of the input as they are; `can_be_hashed` says that a hash of their keys may assign them."""
 
-    profile: SizeProfile
     can_be_hashed: bool
-    max_payload_mb: int | None = None
     _loads: dict[int, tuple[list[Load], list[Load], list[Load]]] = field(default_factory=dict)
-
-    @property
-    def bytes(self) -> int:
-        """All bytes."""
-        return self.profile.bytes
 
     @property
     def max_parallelism(self) -> int:
         """How many instances can have work at all."""
         return self.profile.count
-
-    @cached_property
-    def _requests(self) -> float:
-        return self.profile.count_requests(self.max_payload_mb)
-
-    def count_requests(self, instance_count: int, rate: Rate) -> float:  # noqa: ARG002 - as of other divisions
-        """All requests."""
-        return self._requests
 
     def share_work(self, instance_count: int, rate: Rate) -> Shares:
         """The shares of so many instances."""

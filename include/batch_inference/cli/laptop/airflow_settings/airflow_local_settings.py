@@ -6,7 +6,6 @@ https://airflow.apache.org/docs/apache-airflow/stable/howto/set-config.html#conf
 from __future__ import annotations
 
 import functools
-import inspect
 from typing import Any
 
 import botocore.loaders
@@ -27,22 +26,7 @@ def get_loader(search_path_string: str | None = None) -> botocore.loaders.Loader
     return loader
 
 
-def get_stack(context: int = 0) -> list[inspect.FrameInfo]:  # noqa: ARG001 - as inspect's
-    """The frames without lines of their source files, and each with the file that its code names.
-
-    Each hook looks for the operator that calls it by the frames' functions. Reading sources and looking for modules,
-    as inspect does, takes longer than all else that a task does.
-    """
-    stack = []
-    frame = inspect.currentframe()
-    while frame := frame and frame.f_back:
-        code = frame.f_code
-        stack.append(inspect.FrameInfo(frame, code.co_filename, frame.f_lineno, code.co_name, None, None))
-    return stack
-
-
 botocore.session.create_loader = get_loader
-inspect.stack = get_stack
 
 
 @event.listens_for(Engine, "connect")
