@@ -1,8 +1,32 @@
-// Refreshes the page of an active run, and opens links that leave the frame.
+// Shows times as Airflow does, refreshes the page of an active run, and opens links that leave the frame.
 "use strict";
 
 (() => {
   const PAUSE = 3000;
+
+  // Airflow's UI keeps the time zone that the person chose as JSON; without a choice it takes the browser's.
+  function readTimeZone() {
+    try {
+      const zone = JSON.parse(localStorage.getItem("timezone"));
+      return new Intl.DateTimeFormat("sv-SE", { timeZone: zone || undefined }).resolvedOptions().timeZone;
+    } catch {
+      return "UTC";
+    }
+  }
+
+  function showTimes(within) {
+    const timeZone = readTimeZone();
+    // Swedish dates are written as Airflow writes them: 2026-01-31 07:30:00.
+    const format = new Intl.DateTimeFormat("sv-SE", { timeZone, dateStyle: "short", timeStyle: "medium" });
+    for (const time of within.querySelectorAll("time[datetime]")) {
+      time.dataset.utc ??= time.textContent;
+      time.textContent = format.format(new Date(time.dateTime));
+      time.title = timeZone === "UTC" ? "UTC" : `${timeZone}; ${time.dataset.utc}`;
+    }
+  }
+  showTimes(document);
+  addEventListener("storage", (event) => event.key === "timezone" && showTimes(document));
+
   const body = document.getElementById("body");
   let shown = "";
 
@@ -21,6 +45,7 @@
     body.replaceChildren(...fresh.childNodes);
     const now = body.querySelector("[data-state]").dataset.state;
     if (now !== before) document.getElementById("said").textContent = `The run is now ${now}.`;
+    showTimes(body);
     window.batchInference.draw(body);
   }
 

@@ -1,17 +1,36 @@
-// Follows Airflow's light or dark theme, which its UI stores in the local storage of the same origin.
+// Follows Airflow's UI: light or dark, which it keeps in the local storage of the same origin, and in its frame its colours.
 "use strict";
 
 (() => {
+  const root = document.documentElement;
+  // Our colours, and the tokens of Airflow's UI, which an administrator may have changed.
+  const TOKENS = { ground: "bg", text: "fg", soft: "fg-muted", line: "border-emphasized", link: "fg-info" };
+  const framed = window.parent !== window;
+
   const follow = () => {
     const chosen = localStorage.getItem("theme");
-    if (chosen === "light" || chosen === "dark") document.documentElement.dataset.theme = chosen;
-    else delete document.documentElement.dataset.theme;
+    if (chosen === "light" || chosen === "dark") root.dataset.theme = chosen;
+    else delete root.dataset.theme;
+    if (!framed) return;
+    const style = getComputedStyle(window.parent.document.documentElement);
+    for (const [ours, token] of Object.entries(TOKENS)) {
+      const colour = style.getPropertyValue(`--chakra-colors-${token}`).trim();
+      if (colour) root.style.setProperty(`--${ours}`, colour);
+    }
   };
   follow();
   // Fires when another document, such as the parent of this frame, changes the storage.
-  addEventListener("storage", (event) => {
-    if (event.key !== "theme") return;
+  const change = () => {
     follow();
     window.batchInference?.draw(document);
-  });
+  };
+  addEventListener("storage", (event) => event.key === "theme" && change());
+  if (framed) {
+    new MutationObserver(change).observe(window.parent.document.documentElement, { attributeFilter: ["class"] });
+    // The tab of this very run: Airflow's header above it has its name, and the grid beside it its tasks.
+    const query = new URLSearchParams(location.search);
+    const at = `/dags/${query.get("dag_id")}/runs/${query.get("run_id")}`;
+    const path = decodeURIComponent(window.parent.location.pathname);
+    if (path.endsWith(at) || path.includes(`${at}/`)) root.dataset.tab = "yes";
+  }
 })();
