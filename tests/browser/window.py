@@ -27,9 +27,11 @@ class Window:
     requests that went to anybody but this Airflow.
     """
 
-    def __init__(self, browser: Browser, url: str, artefacts: Path, *, scheme: str) -> None:
+    def __init__(
+        self, browser: Browser, url: str, artefacts: Path, *, scheme: str, width: int = 1400
+    ) -> None:
         self.url, self.artefacts, self.scheme = url, artefacts, scheme
-        self.context = browser.new_context(viewport={"width": 1400, "height": 1000}, color_scheme=scheme)  # type: ignore[arg-type]
+        self.context = browser.new_context(viewport={"width": width, "height": 1000}, color_scheme=scheme)  # type: ignore[arg-type]
         self.context.set_default_timeout(120_000)
         self.page = self.context.new_page()
         self.errors: list[str] = []

@@ -19,8 +19,8 @@ class Database:
     def __init__(self) -> None:
         self.dag_run_ids: dict[tuple[str, str], int] = {}
 
-    def add_dag(self, dag_id: str, *, tag: str = "batch inference") -> None:
-        """A DAG that the dag-processor has parsed."""
+    def add_dag(self, dag_id: str, *, tag: str = "batch inference", **columns: Any) -> None:
+        """A DAG that the dag-processor has parsed; `columns` of its `DagModel` have other values."""
         from airflow.models.dag import DagModel, DagTag
         from airflow.models.dagbundle import DagBundleModel
 
@@ -30,8 +30,10 @@ class Database:
                 session.flush()
             session.add(
                 DagModel(
-                    dag_id=dag_id, bundle_name="tests", is_paused=False, is_stale=False,
-                    description=f"about {dag_id}", fileloc="x.py",
+                    **{
+                        "dag_id": dag_id, "bundle_name": "tests", "is_paused": False, "is_stale": False,
+                        "description": f"about {dag_id}", "fileloc": "x.py", "relative_fileloc": "x.py", **columns,
+                    }
                 )
             )  # fmt: skip
             session.flush()
@@ -57,6 +59,28 @@ class Database:
             session.execute(insert(DagRun.__table__), values)
             found = session.execute(select(DagRun.run_id, DagRun.id).where(DagRun.dag_id == dag_id))
             self.dag_run_ids |= {(dag_id, run_id): number for run_id, number in found}
+
+    def change_run(self, dag_id: str, run_id: str, **columns: Any) -> None:
+        """Give a run other values: `start_date`, `end_date`, `run_type`, `triggering_user_name` and so on."""
+        from airflow.models.dagrun import DagRun
+        from sqlalchemy import update
+
+        with self._session() as session:
+            where = (DagRun.dag_id == dag_id, DagRun.run_id == run_id)
+            session.execute(update(DagRun).where(*where).values(**columns))
+
+    def add_import_error(self, filename: str, text: str) -> None:
+        """What Airflow keeps of a file that it could not parse."""
+        from airflow.models.dagbundle import DagBundleModel
+        from airflow.models.errors import ParseImportError
+
+        with self._session() as session:
+            if session.get(DagBundleModel, "tests") is None:
+                session.add(DagBundleModel(name="tests"))
+                session.flush()
+            session.add(
+                ParseImportError(filename=filename, bundle_name="tests", timestamp=START, stacktrace=text)
+            )
 
     def add_tasks(
         self, dag_id: str, run_id: str, states: Mapping[str, str | None], map_index: int = -1
@@ -139,6 +163,7 @@ class Database:
         from airflow.models.dag_version import DagVersion
         from airflow.models.dagcode import DagCode
         from airflow.models.dagrun import DagRun
+        from airflow.models.errors import ParseImportError
         from airflow.models.serialized_dag import SerializedDagModel
         from airflow.models.taskinstance import TaskInstance
         from airflow.models.xcom import XComModel
@@ -147,6 +172,7 @@ class Database:
         with self._session() as session:
             for table in (
                 XComModel, TaskInstance, DagRun, DagTag, DagCode, SerializedDagModel, DagVersion, DagModel,
+                ParseImportError,
             ):  # fmt: skip
                 session.execute(delete(table))
 
