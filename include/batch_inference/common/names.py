@@ -32,6 +32,9 @@ _HEAD_END = "--"
 _HEAD_LENGTH = MAX_BASE_NAME_LENGTH - len(_HEAD_END) - _STEP_LENGTH - _TOKEN_LENGTH - _TASK_HASH_LENGTH - 2
 _HEAD_HASH_LENGTH = 8
 _LAYOUT_NONCE_LENGTH = 6
+_JOB_NAME = re.compile(
+    rf"{_HEAD_END}(?:(?P<step>.+)-)?(?P<token>[0-9a-f]{{{_TOKEN_LENGTH}}})-[0-9a-f]{{{_TASK_HASH_LENGTH}}}(?:-\d+)?$"
+)
 _ENDS_WITH_HASH = re.compile(rf"(^|-)[0-9a-f]{{{_HEAD_HASH_LENGTH}}}$")
 
 
@@ -63,6 +66,12 @@ def build_job_name_wildcard(pipeline: str, step: str) -> str:
     base = build_job_base_name(pipeline=pipeline, step=step, nonce="", task_id=step)
     head = base[: -_TOKEN_LENGTH - _TASK_HASH_LENGTH - 1]
     return f"{head}{'?' * _TOKEN_LENGTH}-{'?' * _TASK_HASH_LENGTH}"
+
+
+def parse_job_name(name: str) -> tuple[str, str] | None:
+    """The step, such as `transform`, and the name token of a job's name; None for a name that was not built here."""
+    found = _JOB_NAME.search(name)
+    return None if found is None else (found["step"] or "", found["token"])
 
 
 def build_name_prefix(pipeline: str) -> str:
@@ -111,13 +120,18 @@ def build_publish_journal_prefix(*, work: str, pipeline: str) -> str:
     return f"{build_runs_prefix(work=work, pipeline=pipeline)}_publishing/"
 
 
+def build_costs_prefix(*, work: str, pipeline: str) -> str:
+    """Prefix of the monthly sums of what the runs of a pipeline cost."""
+    return CostPaths(build_runs_prefix(work=work, pipeline=pipeline)).months
+
+
 class _Below:
     """A URI below the root of the paths that have it."""
 
     def __init__(self, suffix: str) -> None:
         self._suffix = suffix
 
-    def __get__(self, paths: JobPaths | InputLayoutPaths | RunPaths, _: type) -> str:
+    def __get__(self, paths: JobPaths | InputLayoutPaths | RunPaths | CostPaths, _: type) -> str:
         return f"{paths.root}{self._suffix}"
 
 
@@ -171,6 +185,33 @@ class InputLayoutPaths:
     def build_join_group_uri(self, group_number: int | str) -> str:
         """The objects or pieces that one join task joins with their predictions."""
         return f"{self.root}groups/{group_number}.json"
+
+
+@dataclass(frozen=True, slots=True)
+class CostPaths:
+    """S3 URIs of what the runs of a pipeline cost, below `root`, the prefix that `build_runs_prefix` gives.
+
+    They outlive the files of the runs. A month is written as `2026-11`.
+    """
+
+    root: str
+
+    #: One JSON document per month: sums by day.
+    months = _Below("_costs/")
+    #: One JSON document per run and month, of which the month can be built again.
+    records = _Below("_history/runs/")
+
+    def build_month_uri(self, month: str) -> str:
+        """The sums of a month."""
+        return f"{self.months}{month}.json"
+
+    def build_records_prefix(self, month: str) -> str:
+        """Prefix of the records of the runs that had jobs in a month."""
+        return f"{self.records}{month}/"
+
+    def build_record_uri(self, month: str, token: str) -> str:
+        """The record of the run whose jobs have this name token."""
+        return f"{self.build_records_prefix(month)}{token}.json"
 
 
 @dataclass(frozen=True, slots=True)

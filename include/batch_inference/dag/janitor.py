@@ -24,13 +24,13 @@ from batch_inference.common.names import build_name_prefix, build_name_token
 from batch_inference.config.pipeline import Pipeline
 from batch_inference.config.pipeline_files import get_pipelines_folder, read_pipelines, register_folder
 from batch_inference.dag.pipelines_folder import find_pipelines_folder, get_calling_file
-from batch_inference.dag.templates import DEPLOYMENT_TAG, compute_deployment_id
+from batch_inference.dag.templates import DEPLOYMENT_TAG, build_cleanup_tags, compute_deployment_id
 from batch_inference.publishing.output_cleanup import build_is_run_active, delete_obsolete_parts
 from batch_inference.publishing.retention import delete_expired_runs
 from batch_inference.run.task_ids import PLAN
 from sagemaker_jobs.airflow_compat import AirflowSkipException
 from sagemaker_jobs.cleanup import run_cleanup
-from sagemaker_jobs.cleanup.janitor import DAG_TAG, RUN_TAG, find_leftovers, to_run_tag
+from sagemaker_jobs.cleanup.janitor import find_leftovers, to_run_tag
 from sagemaker_jobs.cleanup.run_cleanup import clean_up_leftovers, list_running_jobs_and_models
 
 log = logging.getLogger(__name__)
@@ -111,7 +111,7 @@ def clean_up_run(
     return run_cleanup.clean_up_run(
         hook,
         name_prefix=build_name_prefix(pipeline),
-        tags={DAG_TAG: dag_id, RUN_TAG: to_run_tag(run_id), DEPLOYMENT_TAG: compute_deployment_id()},
+        tags=build_cleanup_tags(dag_id, run_id),
         because=reason,
         name_part=None if nonce is None else build_name_token(nonce),
     )

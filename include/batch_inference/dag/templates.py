@@ -65,6 +65,11 @@ def build_run_tags(dag_id: str, run_id: str, model_key: str) -> dict[str, str]:
     }
 
 
+def build_cleanup_tags(dag_id: str, run_id: str) -> dict[str, str]:
+    """Those of the tags by which the jobs and models of a run of this Airflow are found."""
+    return {DAG_TAG: dag_id, RUN_TAG: to_run_tag(run_id), DEPLOYMENT_TAG: compute_deployment_id()}
+
+
 #: Tag that names the Airflow deployment of a job, for accounts that several deployments share.
 DEPLOYMENT_TAG = "airflow:deployment"
 

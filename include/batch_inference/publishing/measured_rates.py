@@ -7,6 +7,7 @@ import logging
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from itertools import takewhile
 from typing import Any
 
 import pyarrow
@@ -16,6 +17,7 @@ from pydantic import ValidationError
 
 from batch_inference.aws.s3 import Storage
 from batch_inference.common.names import build_history_prefix
+from batch_inference.common.s3_uri import split_s3_uri
 from batch_inference.config.pipeline import Pipeline
 from batch_inference.planning.clusters.rate_history import HistoryRow
 
@@ -42,7 +44,10 @@ def read_rate_history(storage: Storage, pipeline: Pipeline) -> list[HistoryRow]:
     """Read the rows of the last runs, without those that another version wrote with other columns."""
     prefix = build_history_prefix(work=pipeline.work, pipeline=pipeline.name)
     count = MAX_EXPLORED_FILES if pipeline.goals.calibrate == "explore" else MAX_HISTORY_FILES
-    newest = sorted(storage.list_uris(prefix))[-count:]
+    # What runs cost lies in folders, which sort after the files of the rates; the listing ends there.
+    bucket = split_s3_uri(prefix)[0]
+    uris = (f"s3://{bucket}/{each.key}" for each in storage.list_objects(prefix))
+    newest = list(takewhile(lambda uri: "/" not in uri.removeprefix(prefix), uris))[-count:]
     with ThreadPoolExecutor(READ_WORKERS) as pool:
         files = list(pool.map(storage.read, newest))
     # Not `read_table`, which imports pandas; that takes as long as all else in a plan.

@@ -17,6 +17,7 @@ from batch_inference.common.errors import PolicyError
 from batch_inference.common.names import (
     MANIFEST_NAME,
     RunPaths,
+    build_costs_prefix,
     build_history_prefix,
     build_job_name_wildcard,
     build_publish_journal_prefix,
@@ -351,13 +352,13 @@ class _PolicyBuilder:
             )
 
     def _keep_what_outlives_runs(self) -> Statement:
-        """Deny deletion of the pipeline's history and of its record of published runs.
+        """Deny deletion of the pipeline's history, its costs and its record of published runs.
 
         No pattern can exclude these from the folders of the runs, none of which begins with `_` (see `slugify_run_id`).
         """
         kept = [
             f"{_escape_uri(prefix(work=self.pipeline.work, pipeline=self.pipeline.name))}*"
-            for prefix in (build_history_prefix, build_published_runs_prefix)
+            for prefix in (build_history_prefix, build_costs_prefix, build_published_runs_prefix)
         ]
         return {**self._allow_s3("KeepWhatOutlivesRuns", ["DeleteObject"], kept), "Effect": "Deny"}
 

@@ -14,6 +14,7 @@ from batch_inference.common.names import (
     build_job_name_wildcard,
     build_name_token,
     generate_nonce,
+    parse_job_name,
     slugify_run_id,
 )
 
@@ -126,3 +127,15 @@ def test_addresses_can_be_built_over_a_template() -> None:
     assert (
         RunPaths("{{ prefix }}").build_job_paths("{job_name}").features == "{{ prefix }}{job_name}/features/"
     )
+
+
+@given(pipeline=texts, nonce=texts, task_id=texts)
+def test_a_job_name_gives_its_step_and_token_back(pipeline: str, nonce: str, task_id: str) -> None:
+    """With and without the number of the attempt."""
+    name = build_job_base_name(pipeline=pipeline, step="transform", nonce=nonce, task_id=task_id)
+    for full in (name, f"{name}-1", f"{name}-99"):
+        assert parse_job_name(full) == ("transform", build_name_token(nonce))
+
+
+def test_a_name_that_was_not_built_here_has_no_parts() -> None:
+    assert parse_job_name("transform-1") is None
