@@ -12,7 +12,7 @@ from airflow.sdk import Context
 
 from batch_inference.config.pipeline import Pipeline
 from batch_inference.dag.planned_jobs import PlannedTransformJobOperator, add_job
-from batch_inference.dag.task_functions import import_on_call, no_retry
+from batch_inference.dag.task_functions import import_on_call, report_failures
 from batch_inference.dag.templates import template_preprocess_paths
 from batch_inference.run import handoffs, task_ids
 from sagemaker_jobs.airflow_compat import AirflowSkipException
@@ -23,7 +23,10 @@ class CanaryJobOperator(PlannedTransformJobOperator):
 
     def execute(self, context: Context) -> Any:
         """Submit it, or skip."""
-        facts = no_retry(handoffs.pull)(context["ti"], *handoffs.SHARD_STATS)
+        from batch_inference.dag.failure_report import report_failure
+
+        with report_failure(context["ti"]):
+            facts = handoffs.pull(context["ti"], *handoffs.SHARD_STATS)
         if not facts["canary"]:
             reason = "this model was measured before, or there is only one shard"
             raise AirflowSkipException(f"nothing to calibrate: {reason}")
@@ -42,7 +45,7 @@ def add_canary_tasks(pipeline: Pipeline, upstream: Any) -> PythonOperator:
     )
     calibrate_task = PythonOperator(
         task_id=task_ids.CALIBRATE,
-        python_callable=no_retry(import_on_call("batch_inference.dag.tasks.calibrate:calibrate")),
+        python_callable=report_failures(import_on_call("batch_inference.dag.tasks.calibrate:calibrate")),
         op_kwargs={"pipeline": pipeline.name, "shape": pipeline.dag_shape},
         trigger_rule="none_failed",
     )

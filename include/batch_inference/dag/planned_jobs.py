@@ -10,7 +10,7 @@ from airflow.sdk import XComArg
 from airflow.sdk.bases.operator import BaseOperatorMeta
 
 from batch_inference.config.pipeline import Pipeline
-from batch_inference.dag.task_functions import SkipDownstreamMixin, import_on_call, no_retry
+from batch_inference.dag.task_functions import SkipDownstreamMixin, import_on_call
 from batch_inference.dag.templates import (
     template_earlier_job_names,
     template_job_name,
@@ -63,19 +63,35 @@ class PlannedJobMixin(metaclass=BaseOperatorMeta):
 
     def render_template_fields(self, context: Context, jinja_env: jinja2.Environment | None = None) -> None:
         """Read the plan, and fill its request with the rendered values; its texts are not templates."""
+        from batch_inference.dag.failure_report import report_failure
         from batch_inference.planning.plan import REQUESTS_KEY
         from batch_inference.run.run_context import RunContext
 
-        run = no_retry(RunContext.load)(context["ti"], shape=self.shape)
-        self.aws_conn_id, self.region_name = run.pipeline.aws_conn_id, run.pipeline.region
-        if self.stage:
-            self.config = dict(self.values)
-        super().render_template_fields(context, jinja_env)  # type: ignore[misc]  # BaseOperator's
-        if self.stage:
-            number = self.config.pop("trial", "")
-            self.trial = run.plan.trials[int(number)] if number else None
-            plan = no_retry(run.read_json)(run.paths.plan, written_by=task_ids.PLAN)
-            self.config = build_config(plan[REQUESTS_KEY], self.stage, self.config)
+        with report_failure(context["ti"]):
+            run = RunContext.load(context["ti"], shape=self.shape)
+            self.aws_conn_id, self.region_name = run.pipeline.aws_conn_id, run.pipeline.region
+            if self.stage:
+                self.config = dict(self.values)
+            super().render_template_fields(context, jinja_env)  # type: ignore[misc]  # BaseOperator's
+            if self.stage:
+                number = self.config.pop("trial", "")
+                self.trial = run.plan.trials[int(number)] if number else None
+                plan = run.read_json(run.paths.plan, written_by=task_ids.PLAN)
+                self.config = build_config(plan[REQUESTS_KEY], self.stage, self.config)
+
+    def execute(self, context: Context) -> Any:
+        """Begin a try; an error that ends it is reported, see `report_failure`."""
+        from batch_inference.dag.failure_report import report_failure
+
+        with report_failure(context["ti"]):
+            return super().execute(context)  # type: ignore[misc]  # the operator's or sensor's
+
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
+        """Resume after a deferral; an error that ends the try is reported, see `report_failure`."""
+        from batch_inference.dag.failure_report import report_failure
+
+        with report_failure(context["ti"]):
+            return super().resume_execution(next_method, next_kwargs, context)  # type: ignore[misc]  # BaseOperator's
 
 
 class PlannedProcessingJobOperator(PlannedJobMixin, ProcessingJobOperator):
@@ -117,7 +133,7 @@ class PreprocessJobSensor(PlannedProcessingJobSensor, SkipDownstreamMixin):
 
     def on_completed(self, context: Context, job: Job) -> Any:
         """The groups of shards, see `collect_shards`."""
-        collect_shards = no_retry(import_on_call("batch_inference.dag.tasks.collect_shards:collect_shards"))
+        collect_shards = import_on_call("batch_inference.dag.tasks.collect_shards:collect_shards")
         ti: Any = context["ti"]
         ti.xcom_push(key=PREPROCESS_JOB[1], value=super().on_completed(context, job))
         return self.skip_if_requested(context, collect_shards(self.pipeline, ti=ti, shape=self.shape))

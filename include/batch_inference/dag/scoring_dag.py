@@ -41,7 +41,7 @@ from batch_inference.dag.canary_tasks import add_canary_tasks
 from batch_inference.dag.continuation import BadRecordContinuation
 from batch_inference.dag.planned_jobs import PreprocessJobSensor, add_job
 from batch_inference.dag.task_docs import set_task_docs
-from batch_inference.dag.task_functions import SkippablePythonOperator, import_on_call, no_retry
+from batch_inference.dag.task_functions import SkippablePythonOperator, import_on_call, report_failures
 from batch_inference.dag.templates import (
     build_macros,
     template_job_name,
@@ -81,7 +81,7 @@ def build_pipeline_dag(pipeline: Pipeline, folder: Path, *, doc_md: str | None =
         tags=[task_ids.PIPELINE_TAG, *pipeline.dag_tags],
     ) as dag:
         planned: Any = SkippablePythonOperator(
-            task_id=task_ids.PLAN, python_callable=no_retry(_import_task("plan:plan_run")), **task_args
+            task_id=task_ids.PLAN, python_callable=_import_task("plan:plan_run"), **task_args
         )
         if pipeline.goals.on_over_budget == "approve":
             planned = planned >> _build_approval_task(pipeline)
@@ -90,14 +90,14 @@ def build_pipeline_dag(pipeline: Pipeline, folder: Path, *, doc_md: str | None =
         first_task, join_task = add_tasks(pipeline)
         checks_task = PythonOperator(
             task_id=task_ids.CHECKS,
-            python_callable=no_retry(_import_task("checks:run_checks")),
+            python_callable=_import_task("checks:run_checks"),
             op_kwargs={"pipeline": name, "joined": join_task.output},
             # A run that releases a held run (`publish_run`) skips the tasks in between.
             trigger_rule=TriggerRule.NONE_FAILED,
         )
         publish_task = PythonOperator(
             task_id=task_ids.PUBLISH,
-            python_callable=no_retry(_import_task("publish:publish")),
+            python_callable=_import_task("publish:publish"),
             op_kwargs={"pipeline": name},
             outlets=[assets.build_scored_alias(pipeline)],
             # When two tasks insert the same new asset at once, as in a backfill, Airflow 3.3.2 fails the second one,
@@ -192,11 +192,11 @@ def _add_tasks_without_preprocess(pipeline: Pipeline) -> tuple[Any, Any]:
     """
     task_args: dict[str, Any] = {"op_kwargs": {"pipeline": pipeline.name, "shape": pipeline.dag_shape}}
     cut_task = PythonOperator(
-        task_id=task_ids.CUT_INPUT, python_callable=no_retry(_import_task("cut_input:cut_input")), **task_args
+        task_id=task_ids.CUT_INPUT, python_callable=_import_task("cut_input:cut_input"), **task_args
     )
     manifests_task = PythonOperator(
         task_id=task_ids.WRITE_MANIFESTS,
-        python_callable=no_retry(_import_task("cut_input:write_manifests")),
+        python_callable=_import_task("cut_input:write_manifests"),
         **task_args,
     )
 
@@ -237,7 +237,7 @@ def _add_join_tasks(pipeline: Pipeline, upstream: list[Any], groups: Any) -> Any
         return join_mapped
     choose_task = BranchPythonOperator(
         task_id=task_ids.CHOOSE_JOIN,
-        python_callable=no_retry(_import_task("choose_join:choose_join")),
+        python_callable=_import_task("choose_join:choose_join"),
         op_kwargs=task_args,
         **rule,
     )
@@ -249,7 +249,7 @@ def _add_join_tasks(pipeline: Pipeline, upstream: list[Any], groups: Any) -> Any
     submit_task, await_task = add_job(pipeline, "join", task_ids.JOIN_JOB, task_ids.AWAIT_JOIN_JOB, values)
     collect_task = PythonOperator(
         task_id=task_ids.COLLECT_PARTS,
-        python_callable=no_retry(_import_task("choose_join:collect_parts")),
+        python_callable=_import_task("choose_join:collect_parts"),
         op_kwargs={**task_args, "parts": join_mapped.output},
         trigger_rule="none_failed_min_one_success",
     )
@@ -263,11 +263,11 @@ def _map_join(pipeline: Pipeline, groups: Any, **operator_args: Any) -> Any:
     task_args = {"pipeline": pipeline.name, "shape": pipeline.dag_shape}
     return PythonOperator.partial(
         task_id=task_ids.JOIN,
-        python_callable=no_retry(_import_task("join_group:join_group")),
+        python_callable=_import_task("join_group:join_group"),
         **operator_args,
     ).expand(op_kwargs=groups.map(lambda group: {**task_args, "group": group}))
 
 
 def _import_task(path: str) -> Callable[..., Any]:
-    """The task function at `path` below `batch_inference.dag.tasks`, imported when the task runs."""
-    return import_on_call(f"batch_inference.dag.tasks.{path}")
+    """The task function at `path` below `batch_inference.dag.tasks`, imported when called; it reports failures."""
+    return report_failures(import_on_call(f"batch_inference.dag.tasks.{path}"))

@@ -52,6 +52,19 @@ def no_retry(function: Callable[P, R]) -> Callable[P, R]:
     return call_without_retry
 
 
+def report_failures(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Decorate the function of a Python task: an error that leaves it is reported, see `report_failure`."""
+
+    @functools.wraps(function)
+    def call_and_report(*args: Any, ti: Any, **kwargs: Any) -> Any:
+        from batch_inference.dag.failure_report import report_failure
+
+        with report_failure(ti):
+            return function(*args, ti=ti, **kwargs)
+
+    return call_and_report
+
+
 def provide_run_context(function: Callable[..., Any]) -> Callable[..., Any]:
     """Decorate a task function: it is called with the RunContext, and its return value gets the plan's nonce.
 

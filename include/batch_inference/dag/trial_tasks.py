@@ -12,7 +12,7 @@ from airflow.sdk import task_group
 
 from batch_inference.config.pipeline import Pipeline
 from batch_inference.dag.planned_jobs import add_job
-from batch_inference.dag.task_functions import import_on_call, no_retry
+from batch_inference.dag.task_functions import import_on_call, report_failures
 from batch_inference.dag.templates import template_job_name, template_xcom_value
 from batch_inference.run import task_ids
 
@@ -24,7 +24,9 @@ def add_trial_tasks(pipeline: Pipeline, upstream: Any, continuation: Any) -> tup
     """
     select_task = PythonOperator(
         task_id=task_ids.SELECT_TRIALS,
-        python_callable=no_retry(import_on_call("batch_inference.dag.tasks.select_trials:select_trials")),
+        python_callable=report_failures(
+            import_on_call("batch_inference.dag.tasks.select_trials:select_trials")
+        ),
         op_kwargs={"pipeline": pipeline.name, "shape": pipeline.dag_shape},
     )
 

@@ -30,3 +30,39 @@ COLLECT_PARTS = "collect_parts"
 CHECKS = "checks"
 PUBLISH = "publish"
 CLEAN_UP = "clean_up"
+
+#: All tasks in execution order.
+TASK_ORDER = (
+    PLAN,
+    AWAIT_APPROVAL,
+    PREPROCESS,
+    AWAIT_PREPROCESS,
+    CUT_INPUT,
+    WRITE_MANIFESTS,
+    TRANSFORM_CANARY,
+    AWAIT_CANARY,
+    CALIBRATE,
+    SELECT_TRIALS,
+    TRANSFORM,
+    TRANSFORM_TRIAL,
+    AWAIT_TRANSFORM,
+    AWAIT_TRIAL,
+    CHOOSE_JOIN,
+    JOIN,
+    JOIN_JOB,
+    AWAIT_JOIN_JOB,
+    COLLECT_PARTS,
+    CHECKS,
+    PUBLISH,
+    CLEAN_UP,
+)
+
+
+def get_task_position(task: str) -> tuple[int, int]:
+    """Sorts task instances in execution order; those of one mapped task (`join_0`) by map index."""
+    if task in TASK_ORDER:
+        return TASK_ORDER.index(task), -1
+    task_id, _, index = task.rpartition("_")
+    if task_id in TASK_ORDER and index.isdigit():
+        return TASK_ORDER.index(task_id), int(index)
+    return len(TASK_ORDER), -1

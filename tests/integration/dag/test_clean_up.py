@@ -1,4 +1,4 @@
-"""The state of a run is the truth: what the teardown makes of the states of the other tasks."""
+"""The state of a run is the truth: what the teardown makes of the states and failures of the other tasks."""
 
 from __future__ import annotations
 
@@ -9,63 +9,101 @@ from typing import Any
 import pytest
 
 from batch_inference.dag.tasks import clean_up
-from batch_inference.dag.tasks.clean_up import RunFailedError, check_run_state, is_intended_skip
+from batch_inference.dag.tasks.clean_up import RunFailedError, judge_run
 from batch_inference.planning.plan import Plan
+from batch_inference.run.failures import Failure
+from batch_inference.run.outcomes import OUTCOME_KEY, OutcomeKind, parse_outcome
 from tests.unit.builders import plan
 
-GOOD = {
-    "plan": "success",
-    "transform": "success",
-    "publish": "success",
-    "clean_up": "running",
-}
+GOOD = {"plan": "success", "transform": "success", "publish": "success"}
+RUN = plan()
+STATS = {"records_in": 5, "rejected": {"range": 2}, "nonce": RUN.nonce}
 
 
-def test_a_run_that_published_is_good() -> None:
-    """Nothing is raised."""
-    check_run_state(GOOD, is_skip_intended=False)
+def failure(task_id: str, headline: str = "it broke", **fields: Any) -> Failure:
+    """A failure of one task."""
+    known = {"try_number": 3, "at": 100.0, "error": "PlanError", "message": headline}
+    return Failure.model_validate({"task_id": task_id, "headline": headline, **known, **fields})
 
 
-def test_a_held_run_says_so_and_one_that_failed_before_its_checks_says_what_failed() -> None:
-    """After a clear, a `checks` that did not run again still has what it handed on before."""
-    with pytest.raises(RunFailedError, match="the run is held"):
-        check_run_state(
-            {**GOOD, "checks": "failed", "publish": "upstream_failed"}, is_skip_intended=False, is_held=True
-        )
-    with pytest.raises(RunFailedError, match="await_transform is failed"):
-        check_run_state(
-            {**GOOD, "await_transform": "failed", "checks": "upstream_failed"},
-            is_skip_intended=False,
-            is_held=True,
-        )
+def judge(states: dict[str, str | None], *failures: Failure, planned: Plan | None = RUN, **facts: Any) -> Any:
+    """The outcome of a run."""
+    facts = {"shard_stats": None, "is_held": False, **facts}
+    return judge_run(planned, states, failures, **facts)
 
 
-@pytest.mark.parametrize("state", ["failed", "upstream_failed"])
+@pytest.mark.parametrize(
+    ("states", "planned", "stats", "kind"),
+    [
+        (GOOD, RUN, STATS, "published"),
+        ({**GOOD, "publish": "skipped"}, RUN.model_copy(update={"dry_run": True}), None, "plan_only"),
+        ({**GOOD, "publish": "skipped"}, RUN.model_copy(update={"empty": True}), None, "empty"),
+        ({**GOOD, "publish": "skipped"}, RUN, {**STATS, "records_in": 0, "rejected": {}}, "empty"),
+        ({**GOOD, "publish": "skipped"}, RUN.model_copy(update={"unchanged_since": "r0"}), None, "unchanged"),
+        # A run marked failed leaves its later tasks skipped; that is no success.
+        ({**GOOD, "publish": "skipped"}, RUN, STATS, "failed"),
+        ({**GOOD, "publish": "removed"}, RUN, STATS, "failed"),
+        ({"plan": "success"}, RUN, STATS, "failed"),
+        ({"plan": "success", "publish": "upstream_failed"}, RUN, STATS, "failed"),
+        ({**GOOD, "publish": "skipped"}, None, None, "failed"),
+    ],
+)
+def test_a_run_that_was_meant_to_publish_nothing_has_not_failed(
+    states: dict[str, str | None], planned: Plan | None, stats: dict[str, Any] | None, kind: OutcomeKind
+) -> None:
+    """A dry run, an empty or unchanged input; everything else that skips is an accident."""
+    outcome = judge(states, planned=planned, shard_stats=stats)
+    assert outcome.kind == kind
+    assert parse_outcome(outcome.to_xcom()) == outcome
+
+
+def test_the_task_that_failed_first_is_named_with_its_reason_and_what_to_do() -> None:
+    """By time, not by name; what was only blocked is not named."""
+    states = {
+        "plan": "success",
+        "await_transform_0": "failed",
+        "await_transform_1": "failed",
+        "checks": "upstream_failed",
+    }
+    later = failure("await_transform", "the second", map_index=0, at=200.0)
+    first = failure("await_transform", "the first", map_index=1, advice="mend the model")
+    outcome = judge(states, later, first, shard_stats=STATS)
+    assert (outcome.kind, outcome.failed_task) == ("failed", "await_transform_1")
+    assert (outcome.headline, outcome.advice) == ("the first", "mend the model")
+    assert outcome.records == {"in": 5, "rejected": 2, "scored": None}
+    assert str(RunFailedError(outcome)) == "the first\nWhat to do: mend the model"
+
+
 @pytest.mark.parametrize("task", ["plan", "transform", "checks", "publish"])
-def test_a_failed_task_fails_the_run_and_is_named(task: str, state: str) -> None:
-    """Also when the publishing itself went well."""
-    with pytest.raises(RunFailedError, match=f"{task} is {state}"):
-        check_run_state({**GOOD, task: state}, is_skip_intended=False)
+def test_a_task_that_was_killed_is_named_and_said_to_have_no_error(task: str) -> None:
+    """A failure of an earlier try does not stand for it, nor does that of a task after it."""
+    states = {**GOOD, task: "failed", "clean_up_": "failed"}
+    outcome = judge(states, failure("calibrate"), failure("join"))
+    assert outcome.failed_task == task
+    assert f"`{task}` ended without an error: its process was killed" in outcome.headline
 
 
-@pytest.mark.parametrize("state", ["skipped", "removed", None])
-def test_a_run_that_published_nothing_fails(state: str | None) -> None:
-    """A run marked failed leaves its later tasks skipped; that is no success."""
-    with pytest.raises(RunFailedError, match="published nothing"):
-        check_run_state({**GOOD, "publish": state}, is_skip_intended=False)
+def test_only_the_gates_of_this_run_hold_it() -> None:
+    """After a clear, a `checks` that did not run again still has what it handed on before."""
+    states = {**GOOD, "checks": "failed", "publish": "upstream_failed"}
+    held = judge(states, failure("checks", "the run is held: mean"), is_held=True)
+    assert (held.kind, held.headline) == ("held", "the run is held: mean")
+    states = {**GOOD, "await_transform": "failed", "checks": "upstream_failed"}
+    assert judge(states, failure("await_transform"), is_held=True).kind == "failed"
 
 
-def test_a_run_that_was_meant_to_publish_nothing_is_good() -> None:
-    """An empty night, and a dry run."""
-    check_run_state({**GOOD, "publish": "skipped"}, is_skip_intended=True)
+REPORTED = {
+    "data_time": "2026-01-05T00:00:00Z", "records": {"in": 5, "rejected": 2, "scored": 3}, "seconds": 60.0,
+    "billed_seconds": 30.0, "dollars": 0.1, "report_json": "s3://there", "report_html": "s3://here",
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("removal", [None, ConnectionError("no answer")], ids=["removed", "removal fails"])
 @pytest.mark.parametrize("state", ["success", "skipped", "failed"])
 def test_a_run_that_has_published_is_reported_whatever_else_fails(
-    monkeypatch: pytest.MonkeyPatch, state: str, removal: Exception | None
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, state: str, removal: Exception | None
 ) -> None:
-    """And jobs are stopped before it is."""
+    """And jobs are stopped before it is; the outcome of every run is pushed, and the culprit is in the log."""
     done: list[str] = []
 
     def remove(*_: Any, **__: Any) -> list[str]:
@@ -74,44 +112,40 @@ def test_a_run_that_has_published_is_reported_whatever_else_fails(
             raise removal
         return ["job"]
 
-    def report(*_: Any, **__: Any) -> dict[str, str]:
+    def report(*_: Any, **__: Any) -> dict[str, Any]:
         done.append("reported")
-        return {"report_json": "there"}
+        return REPORTED
 
     monkeypatch.setattr(clean_up, "clean_up_run", remove)
     monkeypatch.setattr(clean_up, "write_report", report)
     monkeypatch.setattr(clean_up, "pull_plan", lambda _: RUN)
+    pulled: dict[Any, Any] = {
+        "publish": {"rows": 3, "output_uri": "s3://out/"},
+        ("publish",): [failure("publish", "the output is taken").to_xcom()],
+    }
+    pushed: dict[str, Any] = {}
     ti = SimpleNamespace(
         dag_id="churn",
-        get_task_states=lambda **_: {"r1": {**GOOD, "publish": state}},
-        xcom_pull=lambda *_, **__: None,
+        get_task_states=lambda **_: {"r1": {**GOOD, "publish": state, "clean_up": "running"}},
+        xcom_pull=lambda task, **_: pulled.get(tuple(task) if isinstance(task, list) else task),
+        xcom_push=lambda key, value: pushed.update({key: value}),
     )
-    expected = removal or (RunFailedError() if state != "success" else None)
-    with pytest.raises(type(expected)) if expected else nullcontext():
+    failed = type(None) if state == "success" else RunFailedError
+    expected = ConnectionError if removal else failed
+    with pytest.raises(expected) if expected is not type(None) else nullcontext():
         result = clean_up.clean_up(
             "churn", aws_conn_id="aws_default", region=None, ti=ti, dag_run=SimpleNamespace(run_id="r1")
         )
-        assert result == {"removed": ["job"], "report_json": "there"}
+        assert result == {"removed": ["job"], **REPORTED}
     assert done == (["removed", "reported"] if state == "success" else ["removed"])
-
-
-RUN = plan()
-
-
-@pytest.mark.parametrize(
-    ("planned", "facts", "expected"),
-    [
-        (None, None, False),
-        (RUN.model_copy(update={"empty": True}), None, True),
-        (RUN.model_copy(update={"dry_run": True}), None, True),
-        (RUN.model_copy(update={"unchanged_since": "nightly-1"}), None, True),
-        (RUN, None, False),
-        (RUN, {"records_in": 0}, True),
-        (RUN, {"records_in": 5}, False),
-    ],
-)
-def test_only_a_dry_run_and_an_empty_or_unchanged_input_skip_on_purpose(
-    planned: Plan | None, facts: dict, expected: bool
-) -> None:
-    """Everything else that skips is an accident."""
-    assert is_intended_skip(planned, facts) is expected
+    outcome = parse_outcome(pushed[OUTCOME_KEY])
+    assert outcome is not None
+    assert (outcome.kind, outcome.published_rows) == (
+        ("published", 3) if state == "success" else ("failed", None)
+    )
+    if state == "success":
+        assert (outcome.dollars, outcome.records) == (0.1, {"in": 5, "rejected": 2, "scored": 3})
+        assert outcome.headline == "Published 3 rows at s3://out/"
+    if state == "failed":
+        assert outcome.headline == "the output is taken"
+        assert "the output is taken" in caplog.text

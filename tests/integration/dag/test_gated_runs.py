@@ -12,7 +12,7 @@ from botocore.exceptions import ClientError
 
 from batch_inference.common.errors import PlanError, RunHeldByGatesError, RunNotHeldError
 from batch_inference.dag.tasks import checks, plan
-from batch_inference.dag.tasks.clean_up import RunFailedError, check_run_state, is_intended_skip
+from batch_inference.dag.tasks.clean_up import judge_run
 from batch_inference.planning.plan import Plan
 from batch_inference.publishing.earlier_runs import check_pinned_statistics
 from batch_inference.reporting.charts import build_charts
@@ -141,8 +141,8 @@ def test_a_held_run_publishes_nothing_keeps_everything_and_fails(deployed: Pipel
     assert held.json(held.paths.statistics)["rows"] == 190
     assert deployed.storage.list_uris(f"{held.paths.root}joined/")
     assert held.xcoms[task_ids.CHECKS, "state"] == "held"
-    with pytest.raises(RunFailedError, match="the run is held"):
-        check_run_state({"plan": "success", "checks": "failed"}, is_skip_intended=False, is_held=True)
+    states = {"plan": "success", "checks": "failed"}
+    assert judge_run(None, states, [], shard_stats=None, is_held=True).kind == "held"
 
 
 def test_a_warning_publishes_and_stands_in_manifest_and_report(deployed: Pipelines) -> None:
@@ -171,9 +171,7 @@ def test_a_person_publishes_a_held_run_as_it_is(deployed: Pipelines) -> None:
     assert deployed.events.events[-1]["run_id"] == "nightly-5"
     assert release.json(done["report_json"])["records"]["scored"] == 190
     assert done["report_json"].startswith("s3://bucket/work/churn/nightly-5/")
-    assert not is_intended_skip(
-        Plan.from_document(release.xcoms[task_ids.PLAN, "return_value"], "plan"), None
-    )
+    assert judge(release) == "failed"
     with pytest.raises(RunNotHeldError, match="has been published by hand already"):
         deployed.run("manual-2", 9, age, publish_run="nightly-5").run_all_tasks()
 
@@ -307,6 +305,13 @@ def skipping(**changes: Any) -> dict[str, Any]:
     )
 
 
+def judge(run: Any) -> str:
+    """The kind of outcome of a run in which all tasks after `plan` were skipped."""
+    planned = Plan.from_document(run.xcoms[task_ids.PLAN, "return_value"], "plan")
+    skipped = {"plan": "success", "publish": "skipped"}
+    return judge_run(planned, skipped, [], shard_stats=None, is_held=False).kind
+
+
 def test_an_unchanged_run_ends_without_a_job_and_says_so(deployed: Pipelines) -> None:
     """As long as input, model and pipeline are those of what is published, and that is still there."""
     deployed.write(skipping())
@@ -315,7 +320,7 @@ def test_an_unchanged_run_ends_without_a_job_and_says_so(deployed: Pipelines) ->
     again = deployed.run("nightly-6", 6, age)
     assert again.run_all_tasks() == {}
     assert again.xcoms[task_ids.PLAN, "return_value"]["unchanged_since"] == "nightly-5"
-    assert is_intended_skip(Plan.from_document(again.xcoms[task_ids.PLAN, "return_value"], "plan"), None)
+    assert judge(again) == "unchanged"
     forced = deployed.run("manual-1", 6, age, skip_unchanged=False)
     assert forced.run_all_tasks()["records"]["scored"] == 190
 

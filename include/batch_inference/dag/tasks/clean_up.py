@@ -3,25 +3,43 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from batch_inference.common.errors import HandoffError
+from batch_inference.common.errors import BatchInferenceError, HandoffError
+from batch_inference.common.formatting import format_count
+from batch_inference.dag.failure_report import format_paragraphs
 from batch_inference.dag.janitor import clean_up_run
-from batch_inference.dag.task_functions import no_retry
 from batch_inference.dag.tasks.report import write_report
 from batch_inference.planning.plan import Plan
-from batch_inference.run.handoffs import SHARD_STATS, PlanNotReadyError, pull_plan
+from batch_inference.reporting.summary import TOTAL_FIGURES
+from batch_inference.run.failures import FAILURE_KEY, Failure, parse_failure
+from batch_inference.run.handoffs import SHARD_STATS, PlanNotReadyError, is_of_plan, pull_plan
+from batch_inference.run.outcomes import (
+    OUTCOME_KEY,
+    OutcomeKind,
+    RunOutcome,
+    find_first_failure,
+    list_failed_task_ids,
+)
 from batch_inference.run.task_ids import AWAIT_PREPROCESS, CHECKS, CLEAN_UP, PUBLISH
-from sagemaker_jobs.airflow_compat import AirflowFailException
 
 log = logging.getLogger(__name__)
 
-FAILED_STATES = {"failed", "upstream_failed"}
 
+class RunFailedError(BatchInferenceError):
+    """The run did not succeed. The teardown raises it, because its own success would make the run a success.
 
-class RunFailedError(AirflowFailException):
-    """The run did not succeed. The teardown raises it, because its own success would make the run a success."""
+    `outcome` says which task failed first, and why.
+    """
+
+    def __init__(self, outcome: RunOutcome) -> None:
+        super().__init__(outcome)
+        self.outcome = outcome
+        self.headline, self.advice = outcome.headline, outcome.advice
+
+    def __str__(self) -> str:
+        return "\n".join(filter(None, (self.headline, self.advice and f"What to do: {self.advice}")))
 
 
 def clean_up(
@@ -31,8 +49,8 @@ def clean_up(
 
     `aws_conn_id` and `region` are the pipeline's; those of the plan come first.
 
-    Returns what was stopped or deleted (`removed`), and what `write_report` returns. Neither keeps the other from being
-    done.
+    Pushes the RunOutcome to XCom, whatever fails. Returns what was stopped or deleted (`removed`), and what
+    `write_report` returns. Neither keeps the other from being done.
 
     Raises:
         RunFailedError: a task failed, or nothing was published although the run was meant to publish.
@@ -42,7 +60,27 @@ def clean_up(
     except (HandoffError, PlanNotReadyError) as error:
         log.info("the plan is unknown, so jobs and models are found by their tags alone: %s", error)
         plan = None
-    states = ti.get_task_states(dag_id=ti.dag_id, run_ids=[dag_run.run_id])[dag_run.run_id]
+    states = {
+        task: state
+        for task, state in ti.get_task_states(dag_id=ti.dag_id, run_ids=[dag_run.run_id])[
+            dag_run.run_id
+        ].items()
+        if task != CLEAN_UP
+    }
+    shard_stats = ti.xcom_pull(AWAIT_PREPROCESS, key=SHARD_STATS[1])
+    if plan is None or not is_of_plan(shard_stats, plan.nonce):
+        shard_stats = None  # of an earlier plan: `plan` was cleared
+    outcome = judge_run(
+        plan,
+        states,
+        pull_failures(ti, states),
+        shard_stats=shard_stats,
+        is_held=ti.xcom_pull(CHECKS, key="state") == "held",
+    )
+    if outcome.kind in ("failed", "held"):
+        # First, since cleaning up may fail too.
+        for line in format_paragraphs(str(RunFailedError(outcome))):
+            log.error("%s", line)
     reported: dict[str, Any] = {}
     try:
         removed = clean_up_run(
@@ -56,35 +94,105 @@ def clean_up(
         )
         log.info("stopped or deleted: %s", ", ".join(removed) or "nothing")
     finally:
-        if states.get(PUBLISH) == "success":
-            reported = no_retry(write_report)(pipeline, ti=ti)
-    check_run_state(
-        states,
-        is_skip_intended=is_intended_skip(plan, ti.xcom_pull(AWAIT_PREPROCESS, key=SHARD_STATS[1])),
-        is_held=ti.xcom_pull(CHECKS, key="state") == "held",
-    )
+        try:
+            if states.get(PUBLISH) == "success":
+                reported = write_report(pipeline, ti=ti)
+                outcome = add_report(outcome, reported, ti.xcom_pull(PUBLISH))
+        finally:
+            ti.xcom_push(key=OUTCOME_KEY, value=outcome.to_xcom())
+    if outcome.kind in ("failed", "held"):
+        raise RunFailedError(outcome)
     return {"removed": removed, **reported}
 
 
-def is_intended_skip(plan: Plan | None, shard_stats: Mapping[str, Any] | None) -> bool:
-    """Whether the run was meant to end without output: an empty or unchanged input, or a dry run."""
-    if plan is None:
-        return False
-    return bool(plan.empty or plan.dry_run or plan.unchanged_since) or (
-        shard_stats is not None and shard_stats["records_in"] == 0
+def pull_failures(ti: Any, states: Mapping[str, str | None]) -> list[Failure]:
+    """The failures that the failed tasks of the run have pushed."""
+    failed = list_failed_task_ids(states)
+    values = (ti.xcom_pull(failed, key=FAILURE_KEY) if failed else None) or []
+    return [failure for value in values if (failure := parse_failure(value)) is not None]
+
+
+def judge_run(
+    plan: Plan | None,
+    states: Mapping[str, str | None],
+    failures: Iterable[Failure],
+    *,
+    shard_stats: Mapping[str, Any] | None,
+    is_held: bool,
+) -> RunOutcome:
+    """How a run ended, by the states of its other tasks: without the figures of its report.
+
+    `is_held`: whether its gates hold it.
+    """
+    kind, headline, advice, failed_task = _judge_kind(plan, states, failures, shard_stats, is_held=is_held)
+    estimate = None if plan is None or plan.empty else plan.estimate
+    return RunOutcome(
+        kind=kind,
+        headline=headline,
+        advice=advice,
+        failed_task=failed_task,
+        data_time=None if plan is None else plan.model_dump(mode="json")["data_time"],
+        records=None if shard_stats is None else _count_records(shard_stats),
+        expected_seconds=None if estimate is None else estimate.seconds,
+        expected_dollars=None if estimate is None else estimate.dollars,
     )
 
 
-def check_run_state(
-    states: Mapping[str, str | None], *, is_skip_intended: bool, is_held: bool = False
-) -> None:
-    """Raise RunFailedError unless the states of the run's tasks show a success; a run that is held has failed."""
-    failed = sorted(task for task, state in states.items() if state in FAILED_STATES and task != CLEAN_UP)
-    # After a clear, a `checks` that did not run again keeps its earlier value.
-    if is_held and states.get(CHECKS) == "failed":
-        where = f"the log of {CHECKS} names the gates, and says how to publish it anyway"
-        raise RunFailedError(f"the run is held: {where}")
-    if failed:
-        raise RunFailedError(f"the run failed: {', '.join(f'{task} is {states[task]}' for task in failed)}")
-    if states.get(PUBLISH) != "success" and not is_skip_intended:
-        raise RunFailedError(f"the run published nothing: {PUBLISH} is {states.get(PUBLISH)}")
+def _judge_kind(
+    plan: Plan | None,
+    states: Mapping[str, str | None],
+    failures: Iterable[Failure],
+    shard_stats: Mapping[str, Any] | None,
+    *,
+    is_held: bool,
+) -> tuple[OutcomeKind, str, str | None, str | None]:
+    """Kind, headline, advice, and the task that failed first."""
+    first = find_first_failure(states, failures)
+    if first is not None:
+        task, failure = first
+        # After a clear, a `checks` that did not run again keeps its earlier value.
+        if task == CHECKS and is_held:
+            return "held", *_describe_failure(task, failure), task
+        return "failed", *_describe_failure(task, failure), task
+    blocked = [task for task, state in states.items() if state == "upstream_failed"]
+    if blocked:
+        headline = f"No task is failed any more, but {format_count(len(blocked), 'task')} could not start."
+        return "failed", headline, "Clear the first task that did not run, with all that follows it.", None
+    if states.get(PUBLISH) == "success":
+        return "published", "The run has published.", None, None
+    if plan is not None and plan.dry_run:
+        return "plan_only", "Only planned, as asked: no job was started.", None, None
+    if plan is not None and plan.unchanged_since is not None:
+        return "unchanged", f"Input, model and pipeline are those of {plan.unchanged_since}.", None, None
+    if (plan is not None and plan.empty) or (shard_stats is not None and shard_stats["records_in"] == 0):
+        return "empty", "The input holds no records: nothing was to be scored.", None, None
+    state = states.get(PUBLISH)
+    headline = f"The run published nothing: `{PUBLISH}` {'did not run' if state is None else f'is {state}'}."
+    return "failed", headline, "Clear the first task that did not succeed, with all that follows it.", None
+
+
+def _describe_failure(task: str, failure: Failure | None) -> tuple[str, str | None]:
+    """Headline and advice of the failure of a task; one without a Failure ended without an error of its own."""
+    if failure is not None:
+        return failure.headline, failure.advice
+    return (
+        f"`{task}` ended without an error: its process was killed, its worker was lost, or somebody marked it failed.",
+        f"Look at the end of its log, and at the memory of the workers; then clear `{task}` with all that follows it.",
+    )
+
+
+def _count_records(shard_stats: Mapping[str, Any]) -> dict[str, int | None]:
+    rejected = sum(shard_stats["rejected"].values())
+    return {"in": shard_stats["records_in"], "rejected": rejected, "scored": None}
+
+
+def add_report(outcome: RunOutcome, reported: Mapping[str, Any], published: Mapping[str, Any]) -> RunOutcome:
+    """The outcome with what `write_report` and `publish` returned."""
+    figures = ("records", *TOTAL_FIGURES, "report_json", "report_html")
+    update: dict[str, Any] = {key: reported[key] for key in figures}
+    update["published_rows"] = published["rows"]
+    if outcome.kind == "published":
+        update["headline"] = (
+            f"Published {format_count(published['rows'], 'row')} at {published['output_uri']}"
+        )
+    return outcome.model_copy(update=update)

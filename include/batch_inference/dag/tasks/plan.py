@@ -39,7 +39,6 @@ from batch_inference.config.run_params import (
 from batch_inference.config.user_functions import list_function_files
 from batch_inference.dag.janitor import clean_up_run
 from batch_inference.dag.pools import check_pool
-from batch_inference.dag.task_docs import TASK_DOCS
 from batch_inference.dag.task_functions import SkipDownstream
 from batch_inference.dag.templates import build_run_tags
 from batch_inference.input_pieces.range_probe import ObjectChoice, probe_objects
@@ -297,12 +296,6 @@ def read_control_file(storage: Storage, uri: str) -> bytes | None:
         ) from error
 
 
-def _get_task_position(task: str) -> tuple[int, str]:
-    """Sorts tasks in execution order, and those of one mapped task (`join_0`) by name."""
-    task_id = task if task in TASK_DOCS else task.rpartition("_")[0]
-    return ([*TASK_DOCS].index(task_id) if task_id in TASK_DOCS else len(TASK_DOCS)), task
-
-
 def check_downstream_cleared(config: Pipeline, ti: Any, dag_run: Any) -> None:
     """Refuse to plan a run again while downstream tasks still run, or have ended, under its earlier plan.
 
@@ -315,7 +308,7 @@ def check_downstream_cleared(config: Pipeline, ti: Any, dag_run: Any) -> None:
     states = ti.get_task_states(dag_id=ti.dag_id, run_ids=[run_id]).get(run_id, {})
     uncleared = sorted(
         (task for task, state in states.items() if task != task_ids.PLAN and state not in RERUN_STATES),
-        key=_get_task_position,
+        key=task_ids.get_task_position,
     )
     if not uncleared:
         return

@@ -1,0 +1,103 @@
+"""What happens when a task fails: its log says why in paragraphs, and its Failure is pushed to XCom."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import textwrap
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from batch_inference.run.failures import FAILURE_KEY, Failure, build_failure, is_for_people
+from sagemaker_jobs.airflow_compat import (
+    AirflowFailException,
+    AirflowSkipException,
+    AirflowTaskTimeout,
+    DownstreamTasksSkipped,
+)
+
+log = logging.getLogger(__name__)
+
+#: Characters of a line in the log; Airflow's UI shows about as many beside the time.
+LINE_WIDTH = 110
+_REPORTED = "_failure_is_reported"
+
+
+class TaskFailedError(AirflowFailException):
+    """A task failed for a reason that its log and its Failure give; Airflow does not try it again."""
+
+
+@contextmanager
+def report_failure(ti: Any) -> Iterator[None]:
+    """Report the error that leaves the block, and raise it with a short text.
+
+    The Failure is pushed before the error leaves, so that `clean_up` finds it. The message of an error for people is
+    logged in paragraphs; the error that Airflow then logs has the headline and no traceback of ours. An unexpected
+    error is raised unchanged, since its traceback is needed, and Airflow logs it once.
+
+    Raises:
+        TaskFailedError: a BatchInferenceError or a JobError, which is not tried again.
+        SageMakerJobError: of the same class, which decides whether the task is tried again.
+    """
+    try:
+        yield
+    except (AirflowSkipException, DownstreamTasksSkipped):
+        raise
+    except (Exception, AirflowTaskTimeout) as error:
+        if getattr(error, _REPORTED, False):
+            raise
+        failure = build_failure(error, ti)
+        push_failure(ti, failure)
+        raised = error if failure.error == type(error).__name__ else error.__cause__
+        if raised is None or not is_for_people(raised):
+            setattr(error, _REPORTED, True)
+            raise
+        log_failure(failure)
+        short = _build_short_error(raised, failure)
+        setattr(short, _REPORTED, True)
+    else:
+        return
+    # Outside of the handler, so that Airflow logs neither the long message nor the frames below this one.
+    raise short
+
+
+def push_failure(ti: Any, failure: Failure) -> None:
+    """Push the failure to XCom. An error is logged: it must not hide the task's."""
+    try:
+        ti.xcom_push(key=FAILURE_KEY, value=failure.to_xcom())
+    except Exception:
+        log.exception("The reason of this failure could not be pushed to XCom; the log alone has it.")
+
+
+def log_failure(failure: Failure) -> None:
+    """Log the message in lines of a readable length, each as a line of the log."""
+    for line in format_paragraphs(failure.message):
+        log.error("%s", line)
+
+
+def format_paragraphs(message: str) -> list[str]:
+    """The lines of a message, each at most LINE_WIDTH wide, with its indentation."""
+    lines: list[str] = []
+    for paragraph in message.splitlines():
+        indent = paragraph[: len(paragraph) - len(paragraph.lstrip())]
+        wrapped = textwrap.wrap(
+            paragraph,
+            LINE_WIDTH,
+            subsequent_indent=indent,
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+        lines.extend(wrapped or [""])
+    return lines
+
+
+def _build_short_error(error: BaseException, failure: Failure) -> BaseException:
+    """The error to raise in place of one for people: a SageMaker error keeps its class, which decides on retries."""
+    from sagemaker_jobs.errors import SageMakerJobError
+
+    if not isinstance(error, SageMakerJobError):
+        return TaskFailedError(f"{failure.error}: {failure.headline}")
+    short = copy.copy(error)
+    short.args = (failure.headline,)
+    return short.with_traceback(None)

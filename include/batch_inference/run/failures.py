@@ -1,0 +1,111 @@
+"""Why a task failed: what each task pushes to XCom before its error leaves it, for `clean_up` and the pages."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import Field, ValidationError
+
+from batch_inference.common.errors import BatchInferenceError
+from batch_inference.config.sections.record_rules import FrozenModel
+from batch_inference.jobs.common.errors import JobError
+from sagemaker_jobs.airflow_compat import AirflowFailException
+from sagemaker_jobs.errors import SageMakerJobError
+
+#: XCom key of a task's Failure.
+FAILURE_KEY = "failure"
+MAX_HEADLINE, MAX_MESSAGE = 300, 8_000
+MAX_LOG_LINES, MAX_LOG_LINE = 30, 400
+
+
+class Failure(FrozenModel):
+    """Why one try of a task failed.
+
+    Attributes:
+        map_index: of a mapped task, else -1.
+        at: when it failed, in epoch seconds.
+        error: the error's class name.
+        headline: one sentence: what failed and why.
+        message: all of it, paragraphs separated by newlines.
+        advice: what to do; None where the message is all that is known.
+        job_name: of the SageMaker job that failed; None without one. `log_group` is that of its logs.
+        log_lines: the last lines of the job's container, the reason among them.
+        will_retry: whether Airflow tries the task again.
+    """
+
+    task_id: str
+    map_index: int = -1
+    try_number: int
+    at: float
+    error: str
+    headline: str = Field(max_length=MAX_HEADLINE)
+    message: str = Field(max_length=MAX_MESSAGE)
+    advice: str | None = None
+    job_name: str | None = None
+    log_group: str | None = None
+    log_lines: tuple[str, ...] = Field(default=(), max_length=MAX_LOG_LINES)
+    will_retry: bool = False
+
+    def to_xcom(self) -> dict[str, Any]:
+        """The failure as a JSON-safe dict."""
+        return self.model_dump(mode="json")
+
+
+def is_for_people(error: BaseException) -> bool:
+    """Whether an error's message says it all, so that its traceback tells nobody anything."""
+    return isinstance(error, BatchInferenceError | JobError | SageMakerJobError)
+
+
+def build_failure(error: BaseException, ti: Any) -> Failure:
+    """The failure of the task instance `ti`, which `error` ends.
+
+    An AirflowFailException that one of this project's errors caused counts as that error.
+    """
+    will_retry = not isinstance(error, AirflowFailException) and ti.try_number <= (ti.max_tries or 0)
+    if type(error) is AirflowFailException and error.__cause__ is not None:
+        error = error.__cause__
+    will_retry = will_retry and not isinstance(error, BatchInferenceError | JobError)
+    message = str(error).strip() or type(error).__name__
+    headline = shorten(getattr(error, "headline", None) or message.split("\n", 1)[0], MAX_HEADLINE)
+    return Failure(
+        task_id=ti.task_id,
+        map_index=-1 if ti.map_index is None else ti.map_index,
+        try_number=ti.try_number,
+        at=time.time(),
+        error=type(error).__name__,
+        headline=headline,
+        message=_cut(message, MAX_MESSAGE),
+        advice=getattr(error, "advice", None),
+        job_name=getattr(error, "job_name", None),
+        log_group=getattr(error, "log_group", None),
+        log_lines=tuple(_cut(line, MAX_LOG_LINE) for line in getattr(error, "log_lines", ())[:MAX_LOG_LINES]),
+        will_retry=will_retry,
+    )
+
+
+def parse_failure(xcom_value: Any) -> Failure | None:
+    """The Failure in an XCom value; None for any other value, such as that of a custom XCom backend."""
+    if not isinstance(xcom_value, Mapping):
+        return None
+    try:
+        return Failure.model_validate(xcom_value)
+    except ValidationError:
+        return None
+
+
+def shorten(text: str, limit: int) -> str:
+    """A text of at most `limit` characters: cut after a sentence or a clause where one ends in its second half."""
+    text = " ".join(text.split())
+    if len(text) <= limit:
+        return text
+    ends = [found.start() for found in re.finditer(r"(?:\.|;) ", text[: limit - 1])]
+    if ends and ends[-1] >= limit // 2:
+        return text[: ends[-1]] + ("." if text[ends[-1]] == "." else " …")
+    return _cut(text, limit)
+
+
+def _cut(text: str, limit: int) -> str:
+    return text if len(text) <= limit else f"{text[: limit - 2]} …"
