@@ -68,6 +68,7 @@ AVAILABLE_SINCE = {
     "external views": (3, 1),
     "login by cookie": (3, 1),
     "nested values in an event's extra": (3, 1),
+    "partition key of an event": (3, 3),
     "retries begin with execute": (3, 1, 1),
     "supervisor answers threads": (3, 2, 2),
     "trigger on_kill": (3, 3),

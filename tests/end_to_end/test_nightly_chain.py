@@ -17,6 +17,7 @@ import pytest
 
 from batch_inference.cli.laptop.airflow_processes import DATABASE_VARIABLE
 from batch_inference.cli.laptop.environment import CREDENTIALS
+from batch_inference.common.s3_uri import split_s3_uri
 from tests.end_to_end.airflow_server import ODD_NAME
 from tests.end_to_end.deployment import Deployment
 from tests.end_to_end.directly import direct_predictions, input_lines
@@ -26,6 +27,8 @@ pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(1200)]
 
 OUTPUTS = "s3://batch-inference-sample/chain/"
 BY_HAND, FOLLOWER, LARGE, NIGHTLY = "abalone_by_hand", "abalone_following", "abalone_large", "abalone_nightly"
+#: The data time of the run by hand, which so ends after midnight of its date.
+YESTERDAY = (datetime.now(UTC) - timedelta(days=1)).replace(microsecond=0)
 COLUMNS = [
     "sex", "length", "diameter", "height", "whole_weight", "shucked_weight", "viscera_weight", "shell_weight", "rings",
 ]  # fmt: skip
@@ -95,7 +98,8 @@ def started(deployment: Deployment) -> dict[str, str]:
     def following(document: dict[str, Any]) -> None:
         document["schedule_on"] = [f"{OUTPUTS}by-hand/"]
         del document["schedule"]
-        document["input"]["uri"] = "s3://batch-inference-sample/nothing/here/"
+        document["input"]["uri"] = f"{OUTPUTS}copied/date={{date}}/"
+        document["output"]["uri"] = f"{OUTPUTS}following/date={{date}}/"
 
     def large(document: dict[str, Any]) -> None:
         document["output"]["uri"] = f"{OUTPUTS}large/"
@@ -108,6 +112,9 @@ def started(deployment: Deployment) -> dict[str, str]:
         document["output"]["uri"] = f"{OUTPUTS}nightly/date={{date}}/"
         document["transform"]["max_instances"] = 1
 
+    bucket, key = split_s3_uri(f"{OUTPUTS}copied/date={YESTERDAY:%Y-%m-%d}/a.csv")
+    lines = next((deployment.sample / "data").iterdir()).read_bytes().splitlines(keepends=True)[:100]
+    deployment.s3.put_object(Bucket=bucket, Key=key, Body=b"".join(lines))
     for name, change in ((FOLLOWER, following), (BY_HAND, by_hand), (LARGE, large), (NIGHTLY, nightly)):
         deployment.write_pipeline(name, change)
     for name in (FOLLOWER, BY_HAND, LARGE, NIGHTLY):
@@ -116,7 +123,8 @@ def started(deployment: Deployment) -> dict[str, str]:
         BY_HAND: {"transform_instance_count": 4},
         LARGE: {"transform_instance_count": 2, "preprocess_instance_count": 2},
     }
-    return {name: deployment.trigger(name, conf) for name, conf in sizes.items()}
+    dates = {BY_HAND: YESTERDAY.isoformat(), LARGE: None}
+    return {name: deployment.trigger(name, conf, logical_date=dates[name]) for name, conf in sizes.items()}
 
 
 @pytest.fixture(scope="module")
@@ -283,7 +291,10 @@ def test_a_run_that_published_tells_what_is_scheduled_on_its_data(
     output: str,
     published: tuple[pandas.DataFrame, dict[str, Any]],
 ) -> None:
-    """The asset's event carries the counts of `_manifest.json`, and starts the pipeline that follows."""
+    """The asset's event carries the counts of `_manifest.json`, and starts the pipeline that follows.
+
+    That scores the date of the run that has published, which is not the day on which it does.
+    """
     run_id, records = first_run[0], published[1]["records"]
     events = deployment.airflow.api.call("GET", f"/assets/events?source_dag_id={BY_HAND}")["asset_events"]
     extra = {
@@ -291,13 +302,21 @@ def test_a_run_that_published_tells_what_is_scheduled_on_its_data(
         "manifest": f"{output}_manifest.json",
         "run_id": run_id,
         "records": records,
+        "data_time": YESTERDAY.isoformat(),
     }
-    assert [(event["source_task_id"], event["source_run_id"], event["extra"]) for event in events] == [
-        ("publish", run_id, extra)
-    ]
+    assert {(event["source_task_id"], event["source_run_id"]) for event in events} == {("publish", run_id)}
+    assert [event["extra"] for event in events] == [extra, extra]
+    assert {(event["name"], event["partition_key"]) for event in events} == {
+        (f"{OUTPUTS}by-hand/", None),
+        (f"{BY_HAND} partitions", f"{YESTERDAY:%Y-%m-%dT%H:%M:%S}"),
+    }
     followed = deployment.wait_for_run(FOLLOWER)
     assert followed["run_type"] == "asset_triggered"
     assert deployment.wait(FOLLOWER, followed["dag_run_id"]) == "success"
+    plan = deployment.xcom(FOLLOWER, followed["dag_run_id"], "plan")
+    assert (plan["input"]["objects"], datetime.fromisoformat(plan["data_time"])) == (1, YESTERDAY)
+    rows, _ = deployment.read_published(f"{OUTPUTS}following/date={YESTERDAY:%Y-%m-%d}/")
+    assert len(rows) > 0
 
 
 def test_more_rejected_records_than_the_pipeline_allows_are_told_to_those_whom_it_names(

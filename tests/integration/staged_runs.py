@@ -95,9 +95,15 @@ class OutletEvents:
 
     def __init__(self) -> None:
         self.events: list[dict[str, Any]] = []
+        self.extra: dict[str, Any] = {}
+        self.partition_keys: list[str] = []
 
     def __getitem__(self, _: Any) -> OutletEvents:
         return self
+
+    def add_partitions(self, key: str) -> None:
+        """The event of one partition."""
+        self.partition_keys.append(key)
 
     def add(self, _: Any, extra: dict[str, Any]) -> None:
         """One event."""
@@ -155,6 +161,7 @@ class Run:
             ),
             params={name: self.conf.get(name, spec["default"]) for name, spec in build_param_specs(config).items()},
             outlet_events=self.pipelines.events,
+            task=SimpleNamespace(outlets=[]),
             **more,
         )  # fmt: skip
         if isinstance(found, SkipDownstream):

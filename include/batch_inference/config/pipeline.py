@@ -90,7 +90,7 @@ class Pipeline(FrozenModel):
         default=(),
         max_length=20,
         description="Assets, in place of a schedule: a run starts when all of them were updated. What another pipeline "
-        "publishes is its output.uri up to the first placeholder.",
+        "publishes is its output.uri up to the first placeholder, and {date} and {hour} are those of its run.",
     )
     aws_conn_id: str = Field(default="aws_default", min_length=1, description="Airflow connection to AWS.")
     region: str | None = Field(

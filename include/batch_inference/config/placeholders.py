@@ -43,8 +43,8 @@ def check_placeholders(text: str) -> None:
 def fill_placeholders(text: str, *, data_time: datetime, run_id: str) -> str:
     """Fill the placeholders of `text`.
 
-    `data_time` is the start of the run's data interval, else its logical date, else `run_after`, with a time zone;
-    it is converted to UTC. Raises PlaceholderError for a text that `check_placeholders` refuses.
+    `data_time` has a time zone, and is converted to UTC. Raises PlaceholderError for a text that `check_placeholders`
+    refuses.
     """
     check_placeholders(text)
     if data_time.tzinfo is None:

@@ -99,7 +99,7 @@ def build_pipeline_dag(pipeline: Pipeline, folder: Path, *, doc_md: str | None =
             task_id=task_ids.PUBLISH,
             python_callable=_import_task("publish:publish"),
             op_kwargs={"pipeline": name},
-            outlets=[assets.build_scored_alias(pipeline)],
+            outlets=assets.build_outlets(pipeline),
             # When two tasks insert the same new asset at once, as in a backfill, Airflow 3.3.2 fails the second one,
             # although it has published.
             max_active_tis_per_dag=1,

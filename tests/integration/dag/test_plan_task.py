@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,27 +15,14 @@ from botocore.exceptions import ClientError
 
 from batch_inference.aws.s3 import Storage
 from batch_inference.common.errors import PlanError, RequestLintError
-from batch_inference.dag.tasks.plan import get_data_time, plan_run, read_control_file
+from batch_inference.dag.tasks.plan import plan_run, read_control_file
 from batch_inference.input_pieces.layout_files import read_listing
 from batch_inference.planning.plan import Plan
 from tests.unit.builders import TWO_CONTAINERS, WITHOUT_PREPROCESS, document
 
 FAULTS = Path(__file__).resolve().parents[2] / "inputs" / "faults"
 
-INTERVAL, LOGICAL, AFTER = (datetime(2026, 1, day, tzinfo=UTC) for day in (1, 2, 3))
-
-
-@pytest.mark.parametrize(
-    ("interval", "logical", "expected"),
-    [(INTERVAL, LOGICAL, INTERVAL), (None, LOGICAL, LOGICAL), (None, None, AFTER)],
-)
-def test_the_date_of_a_run_is_the_first_moment_that_it_has(
-    interval: datetime | None, logical: datetime | None, expected: datetime
-) -> None:
-    """The data interval's start, else the logical date, else `run_after`, which every run has."""
-    run = SimpleNamespace(data_interval_start=interval, logical_date=logical, run_after=AFTER)
-    assert get_data_time(run) == expected
-
+INTERVAL, AFTER = (datetime(2026, 1, day, tzinfo=UTC) for day in (1, 3))
 
 Planning = Callable[..., dict[str, Any]]
 
@@ -45,7 +32,9 @@ def planning(storage: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     """`plan` of a pipeline with these changes, as a dry run unless params say something else."""
     monkeypatch.setattr("batch_inference.config.pipeline_files._FOLDERS", defaultdict(lambda: tmp_path))
 
-    def make(changes: dict[str, Any] | None = None, **params: Any) -> dict[str, Any]:
+    def make(
+        changes: dict[str, Any] | None = None, events: Mapping[str, Any] | None = None, **params: Any
+    ) -> dict[str, Any]:
         bucket = {
             "aws_conn_id": "aws_test", "model": TWO_CONTAINERS, "work": "s3://bucket/work",
             "input.uri": "s3://bucket/in/", "output.uri": "s3://bucket/predicted/",
@@ -58,7 +47,9 @@ def planning(storage: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         ti = SimpleNamespace(
             try_number=1, dag_id="churn", task_id="plan", run_id="r", get_task_states=lambda **_: {}
         )
-        made: Any = plan_run("churn", params={"dry_run": True, **params}, dag_run=run, ti=ti)
+        made: Any = plan_run(
+            "churn", params={"dry_run": True, **params}, dag_run=run, ti=ti, triggering_asset_events=events
+        )
         return cast("dict[str, Any]", made if isinstance(made, dict) else made.value)
 
     return make
@@ -69,6 +60,19 @@ def put(storage: Storage, folder: Path, prefix: str) -> None:
     for path in sorted(folder.rglob("*")):
         if path.is_file():
             storage.upload(path, f"{prefix}{path.relative_to(folder).as_posix()}")
+
+
+def test_a_run_that_other_data_started_reads_the_date_of_that_data(
+    storage: Storage, planning: Planning
+) -> None:
+    """And its plan says so; another date's prefix is not looked at."""
+    storage.write("s3://bucket/in/date=2025-12-31/a.csv", "1,2,3\n" * 100)
+    asset = SimpleNamespace(uri="s3://bucket/raw/")
+    event = SimpleNamespace(asset=asset, extra={"data_time": "2025-12-31T00:00:00+00:00"})
+    made = planning({"input.uri": "s3://bucket/in/date={date}/"}, {"raw": [event]})
+    assert made["input"]["objects"] == 1
+    assert datetime.fromisoformat(made["data_time"]) == datetime(2025, 12, 31, tzinfo=UTC)
+    assert any(entry["text"].startswith("This run is for 2025-12-31 00:00 UTC") for entry in made["log"])
 
 
 @pytest.mark.parametrize("region", [None, "eu-central-1"])

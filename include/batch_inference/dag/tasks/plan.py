@@ -8,7 +8,7 @@ import logging
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -37,6 +37,7 @@ from batch_inference.config.run_params import (
     read_params,
 )
 from batch_inference.config.user_functions import list_function_files
+from batch_inference.dag.data_time import find_data_time
 from batch_inference.dag.janitor import clean_up_run
 from batch_inference.dag.pools import check_pool
 from batch_inference.dag.task_functions import SkipDownstream
@@ -71,9 +72,17 @@ PACKAGE_DIR = Path(__file__).resolve().parents[2]
 
 
 def plan_run(
-    pipeline: str, *, params: Mapping[str, Any], dag_run: Any, ti: Any, **_: Any
+    pipeline: str,
+    *,
+    params: Mapping[str, Any],
+    dag_run: Any,
+    ti: Any,
+    triggering_asset_events: Mapping[Any, Iterable[Any]] | None = None,
+    **_: Any,
 ) -> dict[str, Any] | SkipDownstream:
     """Plan the run and write plan.json; returns the plan without the listing.
+
+    `triggering_asset_events` are those that started the run: see `find_data_time`.
 
     Raises:
         ParamsError: unknown keys in the run's conf, or values that cannot be used.
@@ -100,9 +109,11 @@ def plan_run(
         clean_up_earlier_plan(config, ti.dag_id, dag_run.run_id)
     check_pool(config)
     storage = Storage(config.aws_conn_id, config.region)
-    run = build_run_info(config, run_params, get_data_time(dag_run), str(dag_run.run_id), storage.region)
+    data_time = find_data_time(dag_run, triggering_asset_events)
+    run = build_run_info(config, run_params, data_time.time, str(dag_run.run_id), storage.region)
     paths = RunPaths.from_run_id(work=config.work, pipeline=config.name, run_id=run.run_id)
     setup = look_at_setup(storage, config, run_params, run)
+    setup = replace(setup, sentences=(*data_time.sentences, *setup.sentences))
     claim = DocumentClaim(ti, storage, paths.plan)
     with tempfile.TemporaryDirectory(prefix="plan-") as folder:
         manifest, listing = Path(folder) / "input.manifest", Path(folder) / "input.listing"
@@ -333,15 +344,6 @@ def clean_up_earlier_plan(config: Pipeline, dag_id: str, run_id: str) -> None:
     )  # fmt: skip
     if stopped:
         log.info("stopped or deleted jobs and models of the earlier plan: %s", ", ".join(stopped))
-
-
-def get_data_time(dag_run: Any) -> datetime:
-    """The time that `{date}` and `{hour}` stand for: the start of the data interval, or logical date, or `run_after`.
-
-    A run triggered over REST with `logical_date: null` has neither of the first two.
-    """
-    data_time: datetime = dag_run.data_interval_start or dag_run.logical_date or dag_run.run_after
-    return data_time
 
 
 def upload_code(storage: Storage, paths: RunPaths, code: Mapping[str, bytes]) -> None:

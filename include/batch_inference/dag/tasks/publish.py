@@ -12,7 +12,7 @@ from batch_inference.aws.s3 import Storage
 from batch_inference.common.errors import ReconciliationError
 from batch_inference.common.names import build_publish_journal_prefix
 from batch_inference.config.pipeline import Pipeline
-from batch_inference.dag.assets import emit_asset_event
+from batch_inference.dag.assets import emit_asset_events
 from batch_inference.dag.task_functions import provide_run_context
 from batch_inference.publishing import earlier_runs
 from batch_inference.publishing.claims import check_task_active
@@ -27,8 +27,8 @@ log = logging.getLogger(__name__)
 
 
 @provide_run_context
-def publish(run: RunContext, *, dag_run: Any, outlet_events: Any, **_: Any) -> dict[str, Any]:
-    """Publish the rows that `checks` has reconciled, all or none, and emit an asset event.
+def publish(run: RunContext, *, task: Any, dag_run: Any, outlet_events: Any, **_: Any) -> dict[str, Any]:
+    """Publish the rows that `checks` has reconciled, all or none, and emit its asset events.
 
     The run is the plan's: this one, or a held run that a person releases.
 
@@ -92,9 +92,11 @@ def publish(run: RunContext, *, dag_run: Any, outlet_events: Any, **_: Any) -> d
         if storage.write_json_conditionally(paths.checks, released_checks, expected_etag=judged_etag) is None:
             log.warning("%s was changed since it was read, and stays as it is", paths.checks)
     clean_up_output(storage, config, run.ti, dag_run)
-    emit_asset_event(
+    emit_asset_events(
         config,
         outlet_events,
+        task=task,
+        data_time=plan.data_time,
         requested_output=scored_run.requested_output,
         extra={
             "output_uri": publication.output,
