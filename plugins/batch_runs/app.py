@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import secrets
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Annotated, Any
@@ -19,7 +18,7 @@ from batch_inference.dag.task_docs import TASK_DOCS
 from batch_inference.reporting.charts import build_charts
 from batch_inference.reporting.charts.trends import build_trends_chart
 from batch_inference.reporting.page import PAGE_FOLDER as SHARED
-from batch_inference.reporting.page import build_environment, plotly_js
+from batch_inference.reporting.page import build_environment, compute_style_digest
 from batch_runs import links
 from batch_runs.access import ReadableDag, User, filter_readable_dags
 from batch_runs.airflow_state import (
@@ -39,7 +38,7 @@ from sagemaker_jobs.airflow_compat import has_feature
 
 PACKAGE_FOLDER = Path(__file__).parent
 RUNS_PER_PAGE = 50
-#: Static files change only with the package, and plotly's URL has its version.
+#: The address of the style sheet has its digest.
 CACHE_FOR_A_DAY = "private, max-age=86400"
 #: For downloads: if the browser opens one anyway, nothing in it runs on Airflow's origin.
 SANDBOX_POLICY = "default-src 'none'; sandbox"
@@ -48,7 +47,9 @@ SANDBOX_POLICY = "default-src 'none'; sandbox"
 app = FastAPI(title="Batch inference", docs_url=None, redoc_url=None, openapi_url=None)
 app.mount("/static", StaticFiles(directory=PACKAGE_FOLDER / "static"))
 templates = build_environment(PACKAGE_FOLDER / "templates")
-templates.globals.update(links=links, has_login_cookie=has_feature("login by cookie"))
+templates.globals.update(
+    links=links, has_login_cookie=has_feature("login by cookie"), style=compute_style_digest()
+)
 
 RunId = Annotated[str, Query(min_length=1, max_length=250)]
 
@@ -57,12 +58,11 @@ RunId = Annotated[str, Query(min_length=1, max_length=250)]
 async def add_security_headers(
     request: Request, call_next: Callable[[Request], Awaitable[Response]]
 ) -> Response:
-    """No foreign content, only our inline styles, only Airflow's frame; creates their nonce for the templates."""
-    nonce = request.state.nonce = secrets.token_urlsafe(16)
+    """No foreign content, no inline scripts or styles, only Airflow's frame."""
     response = await call_next(request)
     response.headers.setdefault(
         "Content-Security-Policy",
-        f"default-src 'none'; script-src 'self'; style-src 'self' 'nonce-{nonce}'; img-src 'self' data:; "
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
         "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'self'",
     )
     response.headers.setdefault("Cache-Control", "no-store")
@@ -144,12 +144,10 @@ def download_report(session: SessionDep, dag_id: ReadableDag, run_id: RunId) -> 
 
 @app.get("/shared/{name}")
 def serve_shared_file(name: str) -> FileResponse:
-    """Static files that the pages share with report.html, and plotly.js from its wheel."""
-    files = {name: SHARED / name for name in ("style.css", "draw.js")}
-    files["plotly.min.js"] = plotly_js.find_file()
-    if name not in files:
+    """The style sheet, which the pages share with report.html."""
+    if name != "style.css":
         raise HTTPException(404, "No such file.")
-    return FileResponse(files[name], headers={"Cache-Control": CACHE_FOR_A_DAY})
+    return FileResponse(SHARED / name, headers={"Cache-Control": CACHE_FOR_A_DAY})
 
 
 @app.exception_handler(AnyHTTPException)
@@ -179,11 +177,5 @@ def _require_run(session: SessionDep, dag_id: str, run_id: str) -> Run:
 
 
 def _render_page(request: Request, template: str, *, status: int = 200, **values: Any) -> HTMLResponse:
-    text = templates.get_template(template).render(
-        nonce=request.state.nonce,
-        plotly=plotly_js.get_version(),
-        style_ids=plotly_js.find_style_ids(),
-        status=status,
-        **values,
-    )
+    text = templates.get_template(template).render(request=request, status=status, **values)
     return HTMLResponse(text, status_code=status)

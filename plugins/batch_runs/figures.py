@@ -32,8 +32,8 @@ WANTED_XCOMS = [
     (task_ids.CLEAN_UP, RETURN_VALUE),
 ]
 REPORT_CACHE_SIZE = 16
-#: A report has a few rows and some hundred figures for each column, and report.html also has plotly.js; a larger object
-#: is not a report.
+#: A report has a few rows and some hundred figures for each column; a larger object is not a report. The limit of
+#: report.html lets reports of earlier versions, which had plotly.js, be downloaded.
 MAX_REPORT_BYTES, MAX_HTML_BYTES = 2_000_000, 10_000_000
 
 

@@ -34,19 +34,11 @@
     if (text === shown) return;
     shown = text;
     const fresh = new DOMParser().parseFromString(text, "text/html").body;
-    // Existing plots are kept and redrawn, so that nothing flickers.
-    for (const figure of fresh.querySelectorAll("figure[data-chart]")) {
-      const old = body.querySelector(`figure[data-chart="${CSS.escape(figure.dataset.chart)}"] .plot`);
-      if (!old) continue;
-      old.setAttribute("aria-label", figure.querySelector(".plot").getAttribute("aria-label"));
-      figure.querySelector(".plot").replaceWith(old);
-    }
     const before = body.querySelector("[data-state]").dataset.state;
     body.replaceChildren(...fresh.childNodes);
     const now = body.querySelector("[data-state]").dataset.state;
     if (now !== before) document.getElementById("said").textContent = `The run is now ${now}.`;
     showTimes(body);
-    window.batchInference.draw(body);
   }
 
   async function follow() {

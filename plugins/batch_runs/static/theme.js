@@ -20,13 +20,9 @@
   };
   follow();
   // Fires when another document, such as the parent of this frame, changes the storage.
-  const change = () => {
-    follow();
-    window.batchInference?.draw(document);
-  };
-  addEventListener("storage", (event) => event.key === "theme" && change());
+  addEventListener("storage", (event) => event.key === "theme" && follow());
   if (framed) {
-    new MutationObserver(change).observe(window.parent.document.documentElement, { attributeFilter: ["class"] });
+    new MutationObserver(follow).observe(window.parent.document.documentElement, { attributeFilter: ["class"] });
     // The tab of this very run: Airflow's header above it has its name, and the grid beside it its tasks.
     const query = new URLSearchParams(location.search);
     const at = `/dags/${query.get("dag_id")}/runs/${query.get("run_id")}`;

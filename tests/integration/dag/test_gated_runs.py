@@ -114,7 +114,7 @@ def test_the_report_shows_the_predictions_of_the_run_published_before(deployed: 
     assert qualities[1]["previous"]["predictions"] == qualities[0]["predictions"]
     assert qualities[1]["predictions"] != qualities[0]["predictions"]
     drawn = {picture.name: picture for picture in build_charts(second.json(second.paths.report_json))}
-    assert [trace["name"] for trace in drawn["predictions-0"].figure["data"]] == ["Previous run", "This run"]
+    assert [text for text, _ in drawn["predictions-0"].legend] == ["This run", "Previous run"]
 
 
 def test_a_gate_on_groups_holds_a_run_that_rejects_one_more_than_the_other(deployed: Pipelines) -> None:

@@ -1,22 +1,28 @@
-"""The plots show a run's figures, say them in words, and are plots that plotly knows."""
+"""The charts show a run's figures, say them in words, and are SVG that a browser draws without script."""
 
 from __future__ import annotations
 
-import json
-import re
-from typing import Any
+import math
+from typing import Any, NamedTuple
+from xml.etree import ElementTree as ET
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from batch_inference.pricing.costs import merge_jobs
 from batch_inference.reporting.charts import Chart, build_charts
-from batch_inference.reporting.charts.chart import build_labels, escape_label
-from batch_inference.reporting.charts.trends import build_trends_chart
+from batch_inference.reporting.charts.svg import (
+    MAX_LABEL_LENGTH,
+    choose_ticks,
+    choose_time_ticks,
+    shorten_label,
+)
+from batch_inference.reporting.charts.trends import MAX_RUNS, build_trends_chart
 from batch_inference.reporting.live import build_live_report
-from batch_inference.reporting.page import PAGE_FOLDER
 from batch_inference.reporting.summary import build_summary
 from tests.unit.builders import plan
-from tests.unit.reporting.test_report import HOSTILE, job, report
+from tests.unit.reporting.test_report import HOSTILE, job, report, trial
 
 NUMBERS = {
     "kind": "number", "count": 60, "nulls": 2, "min": 0.0, "max": 10.0, "mean": 4.0, "std": 1.0,
@@ -82,10 +88,44 @@ def named(name: str, figures: dict[str, Any]) -> Chart:
     return next(picture for picture in build_charts(figures) if picture.name == name)
 
 
-def rows(picture: Chart, trace: int = 0) -> dict[str, float]:
-    """The bars of a trace by their label."""
-    drawn = picture.figure["data"][trace]
-    return dict(zip(drawn["y"], drawn["x"], strict=True))
+class Mark(NamedTuple):
+    """A bar of a chart: its class, value, title, and where it is, as shares of the width."""
+
+    colour: str
+    value: float
+    title: str
+    start: float
+    width: float
+
+    @property
+    def label(self) -> str:
+        """The first line of the title."""
+        return self.title.partition("\n")[0]
+
+
+def marks(picture: Chart) -> list[Mark]:
+    """The bars of a chart, read as a browser would."""
+    return [
+        Mark(
+            rect.attrib["class"],
+            float(rect.attrib["data-value"]),
+            str(rect[0].text),
+            float(rect.attrib["x"].rstrip("%")) / 100,
+            float(rect.attrib["width"].rstrip("%")) / 100,
+        )
+        for rect in ET.fromstring(str(picture.svg)).iter("rect")
+        if "data-value" in rect.attrib
+    ]
+
+
+def texts(picture: Chart) -> list[str]:
+    """The texts of a chart that are shown all the time."""
+    return [str(each.text) for each in ET.fromstring(str(picture.svg)).iter("text")]
+
+
+def values(picture: Chart, colour: str | None = None) -> dict[str, float]:
+    """The values of a chart's bars by their label."""
+    return {mark.label: mark.value for mark in marks(picture) if colour in (None, mark.colour)}
 
 
 def test_a_report_with_everything_has_a_plot_of_everything_in_order() -> None:
@@ -96,7 +136,7 @@ def test_a_report_with_everything_has_a_plot_of_everything_in_order() -> None:
 
 def test_the_funnel_accounts_for_every_record() -> None:
     funnel = named("funnel", everything())
-    assert rows(funnel) == {
+    assert values(funnel) == {
         "In": 68, "Rejected: no duplicates": 5, "Rejected: arity": 3, "Scored": 60, "Joined and published": 60,
     }  # fmt: skip
     assert funnel.caption == (
@@ -107,59 +147,64 @@ def test_the_funnel_accounts_for_every_record() -> None:
 def test_many_reasons_share_a_row_and_lose_no_record() -> None:
     figures = everything()
     figures["records"] = {**figures["records"], "rejected_by_reason": {f"rule {n}": n for n in range(1, 21)}}
-    bars = {label: number for label, number in rows(named("funnel", figures)).items() if "ejected" in label}
+    bars = {label: number for label, number in values(named("funnel", figures)).items() if "ejected" in label}
     assert sum(bars.values()) == sum(range(1, 21))
     assert bars["Rejected: 8 other reasons"] == sum(range(1, 9))
 
 
 def test_the_time_line_shows_when_each_instance_worked_and_never_more_than_is_billed() -> None:
     timeline = named("timeline", everything())
+    # 450 s fill the width.
     drawn = {
-        (row, trace["name"], start, length)
-        for trace in timeline.figure["data"]
-        for row, start, length in zip(trace["y"], trace["base"], trace["x"], strict=True)
-        if length
+        (mark.label, mark.title.split("\n")[1].split()[0], round(mark.start * 450), mark.value)
+        for mark in marks(timeline)
     }
     assert drawn == {
-        ("preprocess 1", "Provisioning", 0, 200), ("preprocess 2", "Provisioning", 0, 200),
-        ("preprocess 1", "Running", 200, 100), ("preprocess 2", "Running", 200, 100),
-        ("transform 1", "Provisioning", 310, 90), ("transform 2", "Provisioning", 310, 90),
-        ("transform 1", "Idle", 400, 10), ("transform 1", "Working", 410, 30),
-        ("transform 1", "Idle", 440, 10),
+        ("preprocess 1", "provisioning,", 0, 200), ("preprocess 2", "provisioning,", 0, 200),
+        ("preprocess 1", "running,", 200, 100), ("preprocess 2", "running,", 200, 100),
+        ("transform 1", "provisioning,", 310, 90), ("transform 2", "provisioning,", 310, 90),
+        ("transform 1", "idle,", 400, 10), ("transform 1", "working", 410, 30), ("transform 1", "idle,", 440, 10),
         # What its clock says lies before the job's start is cut off.
-        ("transform 2", "Working", 400, 50),
+        ("transform 2", "working", 400, 50),
     }  # fmt: skip
+    assert [text for text, _ in timeline.legend] == ["Provisioning", "Idle", "Working", "Running"]
+    assert texts(timeline)[:2] == ["preprocess, 2 instances", "ran 1 min 40 s"]
+    assert texts(timeline)[-4:] == ["0", "2 min", "4 min", "6 min"]
     assert "Transform ran 50 s on 2 instances, idle for 40% of what is billed." in timeline.caption
 
 
 def test_a_large_cluster_is_drawn_in_part_and_says_so() -> None:
     figures = report(jobs={"preprocess": job("preprocess", instance_count=50), "transform": job("transform")})
     timeline = named("timeline", figures)
-    assert "preprocess 16 of 50" in timeline.figure["data"][0]["y"]
-    assert len(timeline.figure["data"][0]["y"]) == 18
+    assert "preprocess, 16 of 50 instances" in texts(timeline)
+    assert len(values(timeline)) == 18
 
 
 def test_predictions_are_shares_of_rows_over_those_of_the_run_before() -> None:
-    numbers, texts = named("predictions-0", everything()), named("predictions-1", everything())
-    assert [trace["name"] for trace in numbers.figure["data"]] == ["Previous run", "This run"]
-    assert max(numbers.figure["data"][1]["y"]) == 0.75
+    numbers, answers = named("predictions-0", everything()), named("predictions-1", everything())
+    assert [text for text, _ in numbers.legend] == ["This run", "Previous run"]
+    assert values(numbers) == {"0 to 5": 0.75, "5 to 10": 0.25}
+    assert "outline" in numbers.svg
     assert numbers.caption == (
         "churn: mean 4, from 0 to 10; 2 rows without a value. The previous run had mean 5, from 0 to 10."
     )
-    assert texts.figure["data"][1]["y"] == [0.75, 0.25]
+    assert values(answers, "good") == values(answers, "text") == {"yes": 0.75, "no": 0.25}
+    assert texts(answers) == ["yes", "75%", "no", "25%"]
 
 
 @pytest.mark.parametrize("before", [None, {}, {"predictions": None}, {"predictions": {"churn": TEXTS}}])
 def test_without_a_run_to_compare_with_the_plot_stands_alone(before: Any) -> None:
     drawn = named("predictions-0", everything(previous=before))
-    assert [trace["name"] for trace in drawn.figure["data"]] == ["This run"]
+    assert drawn.legend == ()
+    assert "outline" not in drawn.svg
     assert "no previous run" in drawn.caption
 
 
 def test_one_constant_prediction_can_be_seen() -> None:
     constant = {**NUMBERS, "min": 3.0, "max": 3.0, "histogram": {"edges": [3.0, 3.0], "counts": [60]}}
     drawn = named("predictions-0", everything(predictions={"churn": constant}, previous=None))
-    assert drawn.figure["data"][0]["x"] == [2.5, 2.5, 3.5, 3.5]
+    assert values(drawn) == {"2.5 to 3.5": 1.0}
+    assert drawn.caption.startswith("churn: the one value 3;")
 
 
 def test_predictions_that_are_all_missing_have_no_plot() -> None:
@@ -174,19 +219,39 @@ def test_predictions_that_are_all_missing_have_no_plot() -> None:
 
 def test_groups_are_compared_in_rejects_and_in_predictions() -> None:
     rejected, means = named("groups-0-rejected", everything()), named("groups-0-mean-0", everything())
-    assert rows(rejected) == {"F": 0.2, "M": 0.0, "(unreadable)": 1.0}
-    assert rows(means) == {"F": 0.5, "M": -0.25}
+    assert values(rejected) == {"F: 20%": 0.2, "(unreadable): 100%": 1.0}
+    assert texts(rejected) == ["F", "20%", "M", "0%", "(unreadable)", "100%"]
+    assert values(means) == {"F: 0.5": 0.5, "M: -0.25": -0.25}
+    above, below = marks(means)
+    for zero in (above.start, below.start + below.width):
+        assert zero == pytest.approx(1 / 3, abs=1e-3), "both begin at zero"
     assert means.caption == "Mean churn by sex: from -0.25 in M to 0.5 in F."
 
 
-def test_the_cost_stands_beside_what_it_would_have_been() -> None:
-    figures = everything()
+def test_the_cost_is_compared_with_an_unsized_run_that_has_the_same_stages() -> None:
+    """What failed attempts and trials cost is shown as such, and an endpoint's day is no bar."""
+    jobs = {
+        "preprocess": job("preprocess"),
+        "transform": job("transform", earlier_attempts=[{"billed_seconds": 50.0}], start_seconds=20.0),
+    }
+    figures = report(jobs=jobs, trials=[trial()])
     cost = named("cost", figures)
-    own = {trace["name"]: trace["x"] for trace in cost.figure["data"][:2]}
-    assert own == {f"This run: {stage['stage']}": [stage["dollars"]] for stage in figures["stages"]}
-    assert (
-        f"cheaper from {figures['comparison']['endpoint']['breakeven_records_per_day']:,} records a day"
-        in cost.caption
+    price = 0.23 / 3600
+    naive = figures["comparison"]["naive"]["dollars"]
+    assert values(cost) == {
+        "This run: preprocess": pytest.approx(200 * price),
+        "This run: transform": pytest.approx(200 * price),
+        "This run: trials": pytest.approx(50 * price / 2),
+        "This run: failed attempts": pytest.approx(50 * price),
+        "Without sizing, on 4 instances: preprocess": pytest.approx(200 * price),
+        "Without sizing, on 4 instances: transform": pytest.approx(naive),
+    }
+    assert [text for text, _ in cost.legend] == ["Preprocess", "Transform", "Trials", "Failed attempts"]
+    own, endpoint = figures["total"]["dollars"], figures["comparison"]["endpoint"]
+    assert sum(number for label, number in values(cost).items() if "This run" in label) == pytest.approx(own)
+    assert cost.caption.endswith(
+        f"An endpoint of one ml.m5.xlarge costs $5.52 a day, as much as {int(5.52 / own)} such runs, and is cheaper "
+        f"from {endpoint['breakeven_records_per_day']:,} records a day."
     )
 
 
@@ -209,14 +274,14 @@ def test_a_run_that_has_only_a_plan_has_no_plots_yet() -> None:
 
 def test_a_job_that_runs_is_drawn_up_to_now() -> None:
     timeline = named("timeline", live(preprocess=job("preprocess", status="InProgress", ended_at=None)))
-    assert rows(timeline, 1) == {"preprocess 1": 800.0, "preprocess 2": 800.0}
+    assert values(timeline, "other") == {"preprocess 1": 800.0, "preprocess 2": 800.0}
     assert timeline.caption == "Preprocess runs on 2 instances. Provisioning is not billed."
 
 
 def test_a_job_that_waits_for_its_instances_is_drawn_as_unbilled() -> None:
     waiting = job("preprocess", status="InProgress", started_at=None, ended_at=None)
     timeline = named("timeline", live(preprocess=waiting))
-    assert rows(timeline) == {"preprocess 1": 1000.0, "preprocess 2": 1000.0}
+    assert values(timeline) == {"preprocess 1": 1000.0, "preprocess 2": 1000.0}
     assert timeline.caption == "Preprocess waits for 2 instances. Provisioning is not billed."
 
 
@@ -235,8 +300,8 @@ def test_each_of_several_jobs_is_drawn_and_billed_for_its_own_time() -> None:
     """To now where it has not ended."""
     figures = live(transform=several_jobs())
     timeline = named("timeline", figures)
-    assert rows(timeline) == {"transform 1": 100.0, "transform 2": 200.0, "transform 3": 700.0}
-    assert rows(timeline, 1) == {"transform 1": 50.0, "transform 2": 500.0}
+    assert values(timeline, "waiting") == {"transform 1": 100.0, "transform 2": 200.0, "transform 3": 700.0}
+    assert values(timeline, "other") == {"transform 1": 50.0, "transform 2": 500.0}
     assert timeline.caption == "Transform runs on 4 instances in 4 jobs. Provisioning is not billed."
     [stage] = figures["stages"]
     assert (stage["billed_seconds"], stage["status"], stage["ended_at"]) == (550.0, "InProgress", None)
@@ -253,11 +318,13 @@ def test_several_jobs_that_have_ended_are_idle_only_while_they_are_billed() -> N
     ]  # fmt: skip
     figures = report(jobs={"preprocess": job("preprocess"), "transform": merge_jobs(jobs)})
     timeline = named("timeline", figures)
-    [idle] = [trace for trace in timeline.figure["data"] if trace["name"] == "Idle"]
-    spans = [(base, base + length) for base, length in zip(idle["base"], idle["x"], strict=True) if length]
-    assert spans == [(400.0, 410.0), (400.0, 410.0)], (
-        "from the start to the first record, and not after the end"
-    )
+    # 600 s fill the width.
+    spans = [
+        (round(mark.start * 600), round((mark.start + mark.width) * 600))
+        for mark in marks(timeline)
+        if mark.colour == "idle"
+    ]
+    assert spans == [(400, 410), (400, 410)], "from the start to the first record, and not after the end"
     assert figures["stages"][1]["billed_seconds"] == 250.0
 
 
@@ -266,32 +333,39 @@ def test_trends_need_two_runs_and_leave_gaps_where_nothing_is_known() -> None:
     assert build_trends_chart([one]) is None
     drawn = build_trends_chart([one, {**one, "dollars": None, "data_time": "2026-02-01T02:00:00+00:00"}])
     assert drawn is not None
-    records, _, _, cost = drawn.figure["data"]
-    assert records["y"] == [68, 68]
-    assert cost["y"] == [one["dollars"], None]
-    assert cost["customdata"][1] == "unknown"
-
-
-def known_to_plotly(picture: Chart) -> None:
-    """Raise ValueError when plotly does not know an attribute or a value; colours are filled in as `draw.js` does."""
-    from plotly import graph_objects
-
-    style = (PAGE_FOLDER / "style.css").read_text()
-    assert set(re.findall(r"var\((--[a-z-]+)\)", json.dumps(picture.figure))) <= set(
-        re.findall(r"(--[a-z-]+):", style)
+    assert [mark.value for mark in marks(drawn) if "Records in" in mark.title] == [68, 68]
+    assert [mark.value for mark in marks(drawn) if "Cost" in mark.title] == [pytest.approx(one["dollars"])]
+    assert "1 Feb 2026, 02:00 UTC\nCost: unknown" in drawn.svg
+    assert "last unknown, most $0.0192" in texts(drawn)
+    assert drawn.caption.startswith("Records in: 68, last 68. Rejected: 11.8%, last 11.8%."), (
+        "no range of equal ends"
     )
-    graph_objects.Figure(json.loads(re.sub(r"var\(--[a-z-]+\)", "#123456", json.dumps(picture.figure))))
 
 
-def test_plotly_knows_every_attribute_of_every_plot() -> None:
-    run = build_summary(report())
-    drawn = build_trends_chart([run, run])
+def test_trends_are_of_the_last_runs() -> None:
+    runs = [
+        {**build_summary(report()), "data_time": f"2026-01-01T{number // 60:02d}:{number % 60:02d}:00+00:00"}
+        for number in range(MAX_RUNS + 3)
+    ]
+    drawn = build_trends_chart(runs)
     assert drawn is not None
-    for picture in [*build_charts(everything()), drawn]:
-        known_to_plotly(picture)
+    assert drawn.title == f"Last {MAX_RUNS} published runs"
+    assert texts(drawn)[-2:] == ["1 Jan 2026, 00:03 UTC", "1 Jan 2026, 00:32 UTC"]
 
 
-def test_no_text_of_the_data_is_markup_to_plotly() -> None:
+def test_a_picture_is_named_by_its_caption_and_has_no_style_or_script() -> None:
+    run = build_summary(report())
+    trends = build_trends_chart([run, run])
+    assert trends is not None
+    for picture in [*build_charts(everything()), trends]:
+        root = ET.fromstring(str(picture.svg))
+        assert root.attrib["role"] == "img"
+        assert root.attrib["aria-label"].endswith(picture.caption)
+        assert {each.tag for each in root.iter()} <= {"svg", "rect", "title", "text", "line", "polyline"}
+        assert not {name for each in root.iter() for name in each.attrib if name in ("style", "id", "fill")}
+
+
+def test_no_text_of_the_data_is_markup() -> None:
     hostile = f"{HOSTILE}\x00\x1b[31m<b>&lt;"
     figures = everything(
         predictions={hostile: {**TEXTS, "values": {hostile: 60}}},
@@ -299,27 +373,55 @@ def test_no_text_of_the_data_is_markup_to_plotly() -> None:
     )
     figures["records"] = {**figures["records"], "rejected_by_reason": {hostile: 8}}
     for picture in build_charts(figures):
-        known_to_plotly(picture)
-        drawn = json.dumps(picture.figure)
-        assert "<img" not in drawn
-        assert "<script" not in drawn
-        assert "\\u0000" not in drawn
-        assert "\\u001b" not in drawn
+        shown = "".join(ET.fromstring(str(picture.svg)).itertext())
+        assert "<img" not in picture.svg
+        assert "<script" not in picture.svg
+        assert "\x00" not in shown
+        assert "\x1b" not in shown
+    assert "<script>alert(1)" in "".join(ET.fromstring(str(named("funnel", figures).svg)).itertext())
 
 
 def test_labels_that_begin_alike_stay_apart() -> None:
-    assert len(set(build_labels(["a" * 40 + "1", "a" * 40 + "2", "b"]))) == 3
-    assert escape_label("a<b>&amp;\x07") == "a&lt;b&gt;&amp;amp;·"
+    first, second = shorten_label("a" * 40 + "1"), shorten_label("a" * 40 + "2")
+    assert first != second
+    assert len(first) == len(second) == MAX_LABEL_LENGTH
+    assert shorten_label("short") == "short"
 
 
 @pytest.mark.parametrize(
-    ("seconds", "drawn_as", "suffix"), [(90, 90, " s"), (600, 10, " min"), (14_400, 4, " h")]
+    ("seconds", "ticks"),
+    [
+        (0, ["0"]),
+        (0.9, ["0", "0.5 s"]),
+        (90, ["0", "30 s", "60 s", "90 s"]),
+        (600, ["0", "5 min", "10 min"]),
+        (14_400, ["0", "1 h", "2 h", "3 h", "4 h"]),
+        (1e6, ["0", "72 h", "144 h", "216 h"]),
+    ],
 )
-def test_durations_are_drawn_in_a_unit_of_few_digits(seconds: int, drawn_as: float, suffix: str) -> None:
-    run = {**build_summary(report()), "data_time": "2026-01-31T02:00:00+00:00", "seconds": seconds}
-    drawn = build_trends_chart([{**run, "seconds": None}, run])
-    assert drawn is not None
-    durations = next(each for each in drawn.figure["data"] if each["name"] == "Duration")
-    assert durations["y"] == [None, drawn_as]
-    axis = drawn.figure["layout"]["yaxis" + durations["yaxis"][1:]]
-    assert axis["ticksuffix"] == suffix
+def test_time_has_ticks_of_one_unit(seconds: float, ticks: list[str]) -> None:
+    assert [text for _, text in choose_time_ticks(seconds)] == ticks
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "ticks"),
+    [
+        (0, 0.75, ["0", "0.2", "0.4", "0.6"]),
+        (-3, 7, ["-2.5", "0", "2.5", "5"]),
+        (1_000_000, 1_000_000.4, ["1000000", "1000000.1", "1000000.2", "1000000.3", "1000000.4"]),
+        (0, 1_500_000, ["0", "500,000", "1,000,000", "1,500,000"]),
+        (2, 2, ["2"]),
+        (math.nan, 1, []),
+    ],
+)
+def test_axes_have_round_ticks(low: float, high: float, ticks: list[str]) -> None:
+    assert [text for _, text in choose_ticks(low, high)] == ticks
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False), st.floats(allow_nan=False, allow_infinity=False))
+def test_any_range_has_few_ticks_inside_it(first: float, second: float) -> None:
+    low, high = sorted((first, second))
+    ticks = choose_ticks(low, high)
+    assert len(ticks) <= 5
+    room = (high / 2 - low / 2) * 1e-6
+    assert all(low - room <= place <= high + room or low == high for place, _ in ticks)

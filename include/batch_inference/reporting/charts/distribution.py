@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from batch_inference.common.formatting import format_count
-from batch_inference.reporting.charts.chart import (
+from markupsafe import Markup
+
+from batch_inference.common.formatting import format_count, format_number, format_range, format_share
+from batch_inference.reporting.charts.chart import Chart
+from batch_inference.reporting.charts.svg import (
+    BELOW,
     GOOD,
-    MUTED,
-    OTHER,
-    Chart,
-    build_axis_title,
-    build_labels,
-    build_layout,
-    escape_label,
+    TEXT,
+    Canvas,
+    Column,
+    Row,
+    Segment,
+    add_axis,
+    add_columns,
+    choose_ticks,
+    draw_rows,
 )
 
+Profile = Mapping[str, Any]
 #: Maximum values of a text prediction that are shown, most frequent first.
 MAX_VALUES = 20
+#: Height of a histogram in pixels.
+HEIGHT = 200
+THIS_RUN, PREVIOUS_RUN = ("This run", GOOD), ("Previous run", TEXT)
 
 
 def build_distribution_charts(report: Mapping[str, Any]) -> Iterator[Chart]:
@@ -32,97 +42,97 @@ def build_distribution_charts(report: Mapping[str, Any]) -> Iterator[Chart]:
         earlier = before.get(column)
         if earlier is not None and earlier["kind"] != profile["kind"]:
             earlier = None
-        draw = _draw_numbers if profile["kind"] == "number" else _draw_texts
-        if traces := draw(profile, earlier):
-            of_x, of_y = _AXES[profile["kind"]]
-            layout = build_layout(
-                height=300 if profile["kind"] == "number" else 320,
-                barmode="group",
-                showlegend=len(traces) > 1,
-                xaxis={"title": build_axis_title(escape_label(column)), "showgrid": False, **of_x},
-                yaxis={"title": build_axis_title("share of rows"), "tickformat": ".0%", **of_y},
-            )
-            yield Chart(
-                name=f"predictions-{number}",
-                title=f"Predictions: {column}",
-                caption=_caption(column, profile, earlier),
-                figure={"data": traces, "layout": layout},
-            )
+        is_number = profile["kind"] == "number"
+        shown = "histogram" if is_number else "values"
+        if not profile.get(shown):
+            continue
+        if earlier is not None and not earlier.get(shown):
+            earlier = None
+        caption = _caption(column, profile, earlier)
+        draw = _draw_numbers if is_number else _draw_texts
+        yield Chart(
+            name=f"predictions-{number}",
+            title=f"Predictions: {column}",
+            caption=caption,
+            svg=draw(profile, earlier, f"Predictions. {caption}"),
+            legend=() if earlier is None else (THIS_RUN, PREVIOUS_RUN),
+        )
 
 
-#: Settings of the axes x and y by kind of prediction.
-_AXES = {"number": ({}, {"rangemode": "tozero"}), "text": ({"type": "category"}, {"color": MUTED})}
+def _draw_numbers(profile: Profile, before: Profile | None, description: str) -> Markup:
+    """A histogram of the share of rows in each bin, so that runs of different size compare."""
+    bins = _list_bins(profile)
+    earlier = [] if before is None else _list_bins(before)
+    low, high = min(start for start, _, _ in (*bins, *earlier)), max(end for _, end, _ in (*bins, *earlier))
+    top = max(share for _, _, share in (*bins, *earlier))
+    columns = [
+        Column(
+            start=start,
+            end=end,
+            value=share,
+            colour=GOOD,
+            title=f"{format_range(format_number(start), format_number(end))}\n{format_share(share)} of rows",
+        )
+        for start, end, share in bins
+    ]
+    steps = [(x, share) for start, end, share in earlier for x, share in ((start, share), (end, share))]
+    outline = [(steps[0][0], 0.0), *steps, (steps[-1][0], 0.0)] if steps else []
+    canvas = Canvas()
+    canvas.height = 16
+    ticks = choose_ticks(0, top, text=format_share)
+    add_columns(canvas, columns, low=low, high=high, top=top, ticks=ticks, height=HEIGHT, outline=outline)
+    places = choose_ticks(low, high)
+    add_axis(canvas, [((place - low) / (high - low), text) for place, text in places])
+    canvas.height += 2
+    return canvas.render(description)
 
 
-def _list_runs(
-    profile: Mapping[str, Any], before: Mapping[str, Any] | None
-) -> list[tuple[Mapping[str, Any], str, str]]:
-    """The profile, name and colour of each run, the previous one first."""
-    earlier = [] if before is None else [(before, "Previous run", OTHER)]
-    return [*earlier, (profile, "This run", GOOD)]
-
-
-def _draw_numbers(profile: Mapping[str, Any], before: Mapping[str, Any] | None) -> list[dict[str, Any]]:
-    if not profile.get("histogram"):
-        return []
+def _list_bins(profile: Profile) -> list[tuple[float, float, float]]:
+    """Start, end and share of rows of each bin; of a single value a bin of some width, so that it is visible."""
+    edges, counts = profile["histogram"]["edges"], profile["histogram"]["counts"]
+    if edges[0] == edges[-1]:
+        edges = [edges[0] - 0.5, edges[0] + 0.5]
+    whole = sum(counts) or 1
     return [
-        _histogram_trace(each, name, colour, filled=each is profile)
-        for each, name, colour in _list_runs(profile, before)
-        if each.get("histogram")
+        (start, end, count / whole) for start, end, count in zip(edges[:-1], edges[1:], counts, strict=True)
     ]
 
 
-def _draw_texts(profile: Mapping[str, Any], before: Mapping[str, Any] | None) -> list[dict[str, Any]]:
-    values = list(profile["values"])[:MAX_VALUES]
-    runs = _list_runs(profile, before) if values else []
-    return [_bar_trace(values, build_labels(values), *run) for run in runs]
+def _draw_texts(profile: Profile, before: Profile | None, description: str) -> Markup:
+    rows = []
+    for value in list(profile["values"])[:MAX_VALUES]:
+        share = _compute_share(profile, value)
+        segments = [
+            Segment(
+                start=0, end=share, colour=GOOD, title=f"{value}\nThis run: {format_share(share)} of rows"
+            )
+        ]
+        if before is not None:
+            earlier = _compute_share(before, value)
+            title = f"{value}\nPrevious run: {format_share(earlier)} of rows"
+            segments.append(Segment(start=0, end=earlier, colour=TEXT, title=title, band=BELOW))
+        rows.append(Row(label=str(value), text=format_share(share), segments=segments))
+    most = max(segment.end for row in rows for segment in row.segments)
+    return draw_rows(rows, low=0, high=most, description=description)
 
 
-def _histogram_trace(profile: Mapping[str, Any], name: str, colour: str, *, filled: bool) -> dict[str, Any]:
-    """A histogram as an outline: the share of rows in each bin, so that runs of different size compare."""
-    edges, counts = profile["histogram"]["edges"], profile["histogram"]["counts"]
-    whole = sum(counts) or 1
-    if edges[0] == edges[-1]:
-        # A single value: a bin of some width, so that it is visible.
-        edges = [edges[0] - 0.5, edges[0] + 0.5]
-    shares = [number / whole for number in counts]
-    xs = [edge for edge in edges for _ in (0, 1)]
-    ys = [0.0, *(share for share in shares for _ in (0, 1)), 0.0]
-    return {
-        "type": "scatter",
-        "mode": "lines",
-        "name": name,
-        "x": xs,
-        "y": ys,
-        "line": {"color": colour, "width": 2, "dash": "solid" if filled else "dot"},
-        **({"fill": "tozeroy", "fillcolor": "var(--good-soft)"} if filled else {}),
-        "hovertemplate": f"{name}<br>%{{x:.6~g}}: %{{y:.2%}} of rows<extra></extra>",
-    }
+def _compute_share(profile: Profile, value: str) -> float:
+    share: float = profile["values"].get(value, 0) / (profile["count"] or 1)
+    return share
 
 
-def _bar_trace(
-    values: Sequence[str], shown: Sequence[str], profile: Mapping[str, Any], name: str, colour: str
-) -> dict[str, Any]:
-    whole = profile["count"] or 1
-    return {
-        "type": "bar",
-        "name": name,
-        "x": list(shown),
-        "y": [profile["values"].get(value, 0) / whole for value in values],
-        "marker": {"color": colour},
-        "hovertemplate": f"%{{x}}<br>{name}: %{{y:.2%}} of rows<extra></extra>",
-    }
-
-
-def _caption(column: str, profile: Mapping[str, Any], before: Mapping[str, Any] | None) -> str:
-    if not profile["count"]:
-        return f"{column}: no row has a value."
+def _caption(column: str, profile: Profile, before: Profile | None) -> str:
     missing = f"; {format_count(profile['nulls'], 'row')} without a value" if profile["nulls"] else ""
     if profile["kind"] == "text":
         frequent = next(iter(profile["values"]), None)
         different = format_count(profile.get("distinct", len(profile["values"])), "value")
         return f"{column}: {different}, most often {frequent}{missing}."
-    said = f"{column}: mean {profile['mean']:.4g}, from {profile['min']:.4g} to {profile['max']:.4g}{missing}"
+    said = f"{column}: {_summarize(profile)}{missing}"
     if before is None or not before["count"]:
         return f"{said}. There is no previous run."
-    return f"{said}. The previous run had mean {before['mean']:.4g}, from {before['min']:.4g} to {before['max']:.4g}."
+    return f"{said}. The previous run had {_summarize(before)}."
+
+
+def _summarize(profile: Profile) -> str:
+    least, mean, most = (format_number(profile[key]) for key in ("min", "mean", "max"))
+    return f"the one value {least}" if least == most else f"mean {mean}, from {least} to {most}"

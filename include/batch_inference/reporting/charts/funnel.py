@@ -5,16 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from batch_inference.common.formatting import format_count
-from batch_inference.reporting.charts.chart import (
-    BAD,
-    GOOD,
-    HIDDEN_AXIS,
-    OTHER,
-    Chart,
-    build_bar_layout,
-    build_bar_trace,
-)
+from batch_inference.common.formatting import format_count, format_share
+from batch_inference.reporting.charts.chart import Chart
+from batch_inference.reporting.charts.svg import BAD, GOOD, OTHER, Row, Segment, draw_rows
 
 #: Maximum reasons that are shown; the rest share a row.
 MAX_REASONS = 12
@@ -31,20 +24,25 @@ def build_funnel_chart(report: Mapping[str, Any]) -> Chart | None:
         rows.append(("Scored", records["scored"], GOOD))
     if report.get("output", {}).get("rows") is not None:
         rows.append(("Joined and published", report["output"]["rows"], GOOD))
-    whole = records["in"]
-    labels, numbers, colours = zip(*rows, strict=True)
-    bars = build_bar_trace(
-        labels,
-        numbers,
-        [f"{number:,}" for number in numbers],
-        list(colours),
-        hover="%{customdata[0]}<br>%{x:,} records, %{customdata[1]} of all",
-        notes=[f"{number / whole:.2%}" for number in numbers],
+    caption = _caption(report, records)
+    return Chart(
+        name="funnel",
+        title="Records",
+        caption=caption,
+        svg=draw_rows(
+            [_row(*row, whole=records["in"]) for row in rows],
+            low=0,
+            high=max(number for _, number, _ in rows),
+            description=f"Records. {caption}",
+        ),
     )
-    # Room at the right for the number of the longest bar.
-    layout = build_bar_layout(len(rows), xaxis={**HIDDEN_AXIS, "range": [0, whole * 1.25]})
-    figure = {"data": [bars], "layout": layout}
-    return Chart(name="funnel", title="Records", caption=_caption(report, records), figure=figure)
+
+
+def _row(label: str, number: int, colour: str, *, whole: int) -> Row:
+    share = format_share(number / whole)
+    text = f"{number:,}" if number == whole else f"{number:,} ({share})"
+    title = f"{label}\n{format_count(number, 'record')}, {share} of all"
+    return Row(label=label, text=text, segments=[Segment(start=0, end=number, colour=colour, title=title)])
 
 
 def _reasons(records: Mapping[str, Any]) -> list[tuple[str, int]]:

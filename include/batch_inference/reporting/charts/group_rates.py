@@ -5,15 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from batch_inference.common.formatting import format_count
-from batch_inference.reporting.charts.chart import (
-    BAD,
-    GOOD,
-    HIDDEN_AXIS,
-    Chart,
-    build_bar_layout,
-    build_bar_trace,
-)
+from batch_inference.common.formatting import format_count, format_number, format_share
+from batch_inference.reporting.charts.chart import Chart
+from batch_inference.reporting.charts.svg import BAD, GOOD, Row, Segment, draw_rows
 
 #: Maximum groups that are shown, most records first.
 MAX_GROUPS = 20
@@ -45,25 +39,20 @@ def _build_chart(
     known = [(group, value) for group, value in rows if value is not None]
     if not known:
         return
-    labels, values = [group["group"] for group, _ in known], [value for _, value in known]
-    words = [f"{value:.2%}" if share else f"{value:.4g}" for value in values]
-    bars = build_bar_trace(
-        labels,
-        values,
-        words,
-        colour,
-        hover="%{customdata[0]}: %{text}<br>%{customdata[1]}",
-        notes=[format_count(group["records"], "record") for group, _ in known],
+    text = format_share if share else format_number
+    least, most = (choose(known, key=lambda row: row[1]) for choose in (min, max))
+    low, high = (f"{text(value)} in {group['group']}" for group, value in (least, most))
+    caption = f"{title}: {low}, the only group." if len(known) == 1 else f"{title}: from {low} to {high}."
+    svg = draw_rows(
+        [_row(group, value, text(value), colour) for group, value in known],
+        low=min(0.0, least[1]),
+        high=max(0.0, most[1]),
+        description=caption,
     )
-    layout = build_bar_layout(len(known), xaxis={**HIDDEN_AXIS, "range": _axis_range(values)})
-    places = sorted(range(len(values)), key=values.__getitem__)
-    low, high = (f"{words[place]} in {labels[place]}" for place in (places[0], places[-1]))
-    caption = f"{title}: {low}, the only group." if len(values) == 1 else f"{title}: from {low} to {high}."
-    yield Chart(name=name, title=title, caption=caption, figure={"data": [bars], "layout": layout})
+    yield Chart(name=name, title=title, caption=caption, svg=svg)
 
 
-def _axis_range(values: Sequence[float]) -> list[float]:
-    """The range of the axis: from zero, with room for the number at the end of the longest bar."""
-    least, most = min(0.0, *values), max(0.0, *values)
-    room = (most - least) * 0.25 or 1.0
-    return [least - (room if least < 0 else 0), most + (room if most > 0 or least == most else 0)]
+def _row(group: Mapping[str, Any], value: float, text: str, colour: str) -> Row:
+    label = str(group["group"])
+    title = f"{label}: {text}\n{format_count(group['records'], 'record')}"
+    return Row(label=label, text=text, segments=[Segment(start=0, end=value, colour=colour, title=title)])

@@ -3,19 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
-from batch_inference.common.formatting import format_count, format_dollars, format_duration
-from batch_inference.reporting.charts.chart import BAD, GOOD, OTHER, Chart, build_axis_title, build_layout
+from batch_inference.common.formatting import (
+    format_count,
+    format_dollars,
+    format_duration,
+    format_range,
+    format_share,
+)
+from batch_inference.reporting.charts.chart import Chart
+from batch_inference.reporting.charts.svg import (
+    BAD,
+    GOOD,
+    LINE_HEIGHT,
+    OTHER,
+    Canvas,
+    Column,
+    add_axis,
+    add_columns,
+)
 
 RunSummary = Mapping[str, Any]
-#: Title, value from a run's summary, its format, and the colour.
-METRICS: Sequence[tuple[str, Callable[[RunSummary], float | None], Callable[[float], str], str]] = (
-    ("Records in", lambda run: run["records"]["in"], lambda number: f"{number:,.0f}", OTHER),
-    ("Rejected", lambda run: compute_rejected_share(run), lambda share: f"{share:.2%}", BAD),
-    ("Duration", lambda run: run["seconds"], format_duration, OTHER),
-    ("Cost", lambda run: run["dollars"], format_dollars, GOOD),
-)
+#: Maximum runs that are shown, the last ones.
+MAX_RUNS = 30
+#: Height of the columns of one figure in pixels, and their width as a share of the room of a run.
+PANEL_HEIGHT, COLUMN_WIDTH = 64, 0.7
 
 
 def compute_rejected_share(run: RunSummary) -> float | None:
@@ -24,72 +38,64 @@ def compute_rejected_share(run: RunSummary) -> float | None:
     return records["rejected"] / records["in"] if records["in"] else None
 
 
+#: Title, value from a run's summary, its format, and the colour.
+METRICS: Sequence[tuple[str, Callable[[RunSummary], float | None], Callable[[float], str], str]] = (
+    ("Records in", lambda run: run["records"]["in"], lambda number: f"{number:,.0f}", OTHER),
+    ("Rejected", compute_rejected_share, format_share, BAD),
+    ("Duration", lambda run: run["seconds"], format_duration, OTHER),
+    ("Cost", lambda run: run["dollars"], format_dollars, GOOD),
+)
+
+
 def build_trends_chart(runs: Sequence[RunSummary]) -> Chart | None:
-    """Small charts over one axis of runs, oldest first; None with fewer than two.
+    """Small charts over one axis of the last published runs, oldest first; None with fewer than two.
 
     Each run is a `build_summary(report)`, with the run's own `data_time` and `seconds` in place of those of its jobs.
+    Runs that published nothing must not be among them: they would pull down the figures of a usual run.
     """
+    runs = runs[-MAX_RUNS:]
     if len(runs) < 2:
         return None
-    names = [run["data_time"] for run in runs]
-    unit, suffix_of_unit = _choose_time_unit(runs)
-    traces = []
-    axes: dict[str, Any] = {}
-    for number, (title, value, words, colour) in enumerate(METRICS, 1):
-        suffix = "" if number == 1 else str(number)
+    times = [datetime.fromisoformat(run["data_time"]).astimezone(UTC) for run in runs]
+    canvas = Canvas()
+    for title, value, text, colour in METRICS:
         values = [value(run) for run in runs]
-        traces.append(
-            {
-                "type": "scatter",
-                "mode": "lines+markers",
-                "name": title,
-                "x": names,
-                "y": [None if each is None else each / unit for each in values]
-                if title == "Duration"
-                else values,
-                "yaxis": f"y{suffix}",
-                "line": {"color": colour, "width": 2},
-                "marker": {"size": 5},
-                "customdata": ["unknown" if each is None else words(each) for each in values],
-                "hovertemplate": f"%{{x|%-d %b %Y, %H:%M}}<br>{title}: %{{customdata}}<extra></extra>",
-            }
-        )
-        top = 1 - (number - 1) / len(METRICS)
-        axes[f"yaxis{suffix}"] = {
-            "domain": [top - 1 / len(METRICS) + 0.04, top - 0.04],
-            "title": build_axis_title(title),
-            "rangemode": "tozero",
-            "nticks": 4,
-            **({"tickformat": ".1%"} if title == "Rejected" else {}),
-            **({"tickprefix": "$"} if title == "Cost" else {}),
-            **({"ticksuffix": suffix_of_unit} if title == "Duration" else {}),
-        }
-    figure = {
-        "data": traces,
-        "layout": build_layout(
-            height=520, xaxis={"type": "date", "showgrid": False, "anchor": f"y{len(METRICS)}"}, **axes
-        ),
-    }
-    return Chart(
-        name="trends",
-        title=f"Last {format_count(len(runs), 'run')} with a report",
-        caption=_caption(runs),
-        figure=figure,
-    )
+        known = [each for each in values if each is not None]
+        canvas.add_text(0, canvas.height + 13, title)
+        last = "unknown" if values[-1] is None else text(values[-1])
+        most = f", most {text(max(known))}" if known else ""
+        canvas.add_text(1, canvas.height + 13, f"last {last}{most}", anchor="end")
+        canvas.height += LINE_HEIGHT + 4
+        top = max(known, default=0)
+        columns = [
+            Column(
+                start=number + (1 - COLUMN_WIDTH) / 2,
+                end=number + (1 + COLUMN_WIDTH) / 2,
+                value=each,
+                colour=colour,
+                title=f"{_format_time(time)}\n{title}: {'unknown' if each is None else text(each)}",
+            )
+            for number, (time, each) in enumerate(zip(times, values, strict=True))
+        ]
+        ticks = [(0.0, ""), (top, "")]
+        add_columns(canvas, columns, low=0, high=len(runs), top=top, ticks=ticks, height=PANEL_HEIGHT)
+        canvas.height += 12
+    add_axis(canvas, [(0, _format_time(times[0])), (1, _format_time(times[-1]))])
+    caption = _caption(runs)
+    title = f"Last {format_count(len(runs), 'published run')}"
+    return Chart(name="trends", title=title, caption=caption, svg=canvas.render(f"{title}. {caption}"))
 
 
-def _choose_time_unit(runs: Sequence[RunSummary]) -> tuple[int, str]:
-    """The number of seconds of a suitable unit for the longest run, and its suffix."""
-    longest = max((run["seconds"] or 0 for run in runs), default=0)
-    return next(
-        ((size, name) for size, name in ((3600, " h"), (60, " min")) if longest >= 3 * size), (1, " s")
-    )
+def _format_time(time: datetime) -> str:
+    return f"{time.day} {time:%b %Y, %H:%M} UTC"
 
 
 def _caption(runs: Sequence[RunSummary]) -> str:
     said = []
-    for title, value, words, _ in METRICS:
+    for title, value, text, _ in METRICS:
         values = [each for each in map(value, runs) if each is not None]
         if values:
-            said.append(f"{title}: {words(min(values))} to {words(max(values))}, last {words(values[-1])}.")
+            said.append(
+                f"{title}: {format_range(text(min(values)), text(max(values)))}, last {text(values[-1])}."
+            )
     return " ".join(said)

@@ -1,8 +1,11 @@
-"""Shared templates of the run page in Airflow and of report.html: sections, style, chart drawing."""
+"""Shared templates of the run page in Airflow and of report.html: sections and style."""
 
 from __future__ import annotations
 
+import base64
+import hashlib
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +16,18 @@ from batch_inference.planning.model_version import format_model
 from batch_inference.pricing.price_source import describe_prices
 
 PAGE_FOLDER = Path(__file__).parent
+
+
+@cache
+def read_style() -> str:
+    """The style sheet of the pages and of report.html."""
+    return (PAGE_FOLDER / "style.css").read_text(encoding="utf-8")
+
+
+@cache
+def compute_style_digest() -> str:
+    """Its SHA-256 in base64, as a Content-Security-Policy names it."""
+    return base64.b64encode(hashlib.sha256(read_style().encode()).digest()).decode()
 
 
 def build_environment(*template_folders: Path) -> Environment:
