@@ -117,6 +117,13 @@ def format_dollars(dollars: float | None) -> str:
     return f"{sign}${amount:,.2f}" if amount >= 0.99995 else f"{sign}${amount:.4f}"
 
 
+def format_extra_dollars(dollars: float | None) -> str:
+    """A difference: `$0.0012 more`, `$0.0154 less`, or `price unknown` for None."""
+    if dollars is None:
+        return format_dollars(None)
+    return f"{format_dollars(abs(dollars))} {'less' if dollars < 0 else 'more'}"
+
+
 def format_unit_cost(dollars_per_1000: float) -> str:
     """The cost of records: `$0.3200 per 1,000 records`, or per million or billion where 1,000 cost under a cent."""
     for factor, unit in ((1, "1,000 records"), (1e3, "million records")):

@@ -7,38 +7,53 @@ from collections.abc import Mapping, Sequence
 from itertools import accumulate
 from typing import Any
 
-from batch_inference.common.formatting import format_count, format_dollars, format_duration, join_words
+from batch_inference.common.formatting import (
+    format_count,
+    format_dollars,
+    format_duration,
+    format_extra_dollars,
+    format_share,
+    format_unit_cost,
+    join_words,
+)
 from batch_inference.planning.model_version import format_model
 from batch_inference.pricing.price_source import describe_prices
+from batch_inference.reporting.cost_comparison import describe_endpoint, describe_unsized
 
 WIDTH = 80
 _INDENT = 14
 
 
 def render_text(report: Mapping[str, Any]) -> str:
-    """The report as lines of at most 80 characters, but for addresses, which are never broken."""
+    """The report as lines of at most 80 characters, but for addresses, which are never broken.
+
+    First what needs attention, then what was published, time and cost beside the plan's, then the details.
+    """
+    gates = report["quality"]["checks"]["gates"]
     lines = [f"{report['pipeline']} · {report['run_id']}", ""]
+    lines += _open_gates(gates)
+    lines += _output(report["output"])
     lines += _records(report["records"], report["rejects"], report["refused"])
     lines += _format_excluded(report["input"]["excluded"])
-    lines += _gates(report["quality"]["checks"]["gates"])
+    lines += _passed_gates(gates)
+    lines += _time_and_cost(report)
     lines += _field("model", format_model(report["model"]))
     lines.append("")
     for stage in report["stages"]:
         lines += _stage(stage, report["estimate"][stage["stage"]], report["plan_error"][stage["stage"]])
     for trial in report["trials"]:
         lines += _trial(trial)
-    lines += _total(report["total"], report["prices"])
-    lines += _format_alternatives(report["comparison"])
     lines.append("")
-    output = report["output"]
-    lines += _field(
-        "output",
-        f"{format_count(output['rows'], 'row')} in {format_count(output['files'], 'file')}",
-        output["uri"],
-    )
+    lines += _alternatives(report)
     if rows := report["first_rows"]:
-        lines += ["", f"First {format_count(len(rows), 'joined row')}:", *_table(rows)]
+        heading = "The first joined row" if len(rows) == 1 else f"The first {len(rows)} joined rows"
+        lines += ["", f"{heading}:", *_table(rows)]
     return "\n".join(line.rstrip() for line in lines) + "\n"
+
+
+def _output(output: Mapping[str, Any]) -> list[str]:
+    published = f"{format_count(output['rows'], 'row')} in {format_count(output['files'], 'file')}"
+    return _field("published", published, output["uri"])
 
 
 def _format_excluded(excluded: Mapping[str, Any]) -> list[str]:
@@ -49,16 +64,19 @@ def _format_excluded(excluded: Mapping[str, Any]) -> list[str]:
     return _field("left out", join_words(found)) if found else []
 
 
-def _gates(gates: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The number of gates that passed, and the sentences of the others."""
-    if not gates:
-        return []
+def _open_gates(gates: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The gates that did not pass, each with its sentence."""
+    return [
+        line
+        for gate in gates
+        if gate["outcome"] != "passed"
+        for line in _paragraph(gate["outcome"], gate["sentence"])
+    ]
+
+
+def _passed_gates(gates: Sequence[Mapping[str, Any]]) -> list[str]:
     passed = sum(gate["outcome"] == "passed" for gate in gates)
-    lines = _field("gates", f"{passed} of {format_count(len(gates), 'gate')} passed")
-    for gate in gates:
-        if gate["outcome"] != "passed":
-            lines += _wrap(f"{gate['outcome']}: {gate['sentence']}")
-    return lines
+    return _field("gates", f"{passed} of {format_count(len(gates), 'gate')} passed") if gates else []
 
 
 def _records(records: Mapping[str, Any], rejects: str, refused: str | None) -> list[str]:
@@ -66,6 +84,8 @@ def _records(records: Mapping[str, Any], rejects: str, refused: str | None) -> l
     width = len(f"{records['in']:,}")
     counts = {"records in": records["in"], "scored": records["scored"], "rejected": records["rejected"]}
     lines = [line for name, number in counts.items() for line in _field(name, f"{number:>{width},}")]
+    if records["rejected"] and records["in"]:
+        lines[-1] += f"  ({format_share(records['rejected'] / records['in'])})"
     lines += [
         _indent(f"{number:>{width},}  {_truncate(reason, WIDTH - _INDENT - width - 2)}")
         for reason, number in reasons.items()
@@ -75,18 +95,43 @@ def _records(records: Mapping[str, Any], rejects: str, refused: str | None) -> l
     return lines
 
 
+def _time_and_cost(report: Mapping[str, Any]) -> list[str]:
+    """Time and cost, each beside the plan's."""
+    total, estimate = report["total"], report["estimate"]
+    is_measured = all(report["estimate"][stage["stage"]]["runs"] for stage in report["stages"])
+    word = "planned" if is_measured else "assumed"
+    expected = (
+        f"{word} {format_duration(estimate['seconds'])}, at most {format_duration(estimate['seconds_high'])}"
+    )
+    took = "unknown" if total["seconds"] is None else format_duration(total["seconds"])
+    lines = _field("time", f"{took}; {expected}")
+    cost = format_dollars(total["dollars"])
+    if estimate["dollars"] is not None:
+        cost += f"; {word} {format_dollars(estimate['dollars'])}"
+        if estimate["dollars_high"] is not None:
+            cost += f", at most {format_dollars(estimate['dollars_high'])}"
+    lines += _field(
+        "cost", cost, f"billed {format_duration(total['billed_seconds'])}, idle {_format_idle(total)}"
+    )
+    if total["dollars_per_1000_records"] is not None:
+        lines.append(_indent(format_unit_cost(total["dollars_per_1000_records"])))
+    for sentence in describe_prices(report["prices"]):
+        lines += _wrap(sentence)
+    return lines
+
+
 def _stage(stage: Mapping[str, Any], planned: Mapping[str, Any], error: float | None) -> list[str]:
     lines = _field(
         stage["stage"],
         f"{stage['instance_count']} × {stage['instance_type']}, ran {format_duration(stage['running_seconds'])} "
         f"after {format_duration(stage['provisioning_seconds'])} of provisioning",
-        f"billed {_format_seconds(stage['billed_seconds'])}, idle {_format_idle(stage)}, "
+        f"billed {format_duration(stage['billed_seconds'])}, idle {_format_idle(stage)}, "
         f"{format_dollars(stage['dollars'])}",
         stage["job_name"],
     )
     if stage["earlier_billed_seconds"]:
         lines.append(
-            _indent(f"of that {_format_seconds(stage['earlier_billed_seconds'])} in failed attempts")
+            _indent(f"of that {format_duration(stage['earlier_billed_seconds'])} in failed attempts")
         )
     planned_range = (
         f"{format_duration(planned['seconds'])}, at most {format_duration(planned['seconds_high'])}"
@@ -103,49 +148,36 @@ def _stage(stage: Mapping[str, Any], planned: Mapping[str, Any], error: float | 
 
 
 def _trial(trial: Mapping[str, Any]) -> list[str]:
-    head, *rest = textwrap.wrap(trial["outcome"], WIDTH - _INDENT)
-    extra = f"{format_dollars(trial['extra_dollars'])} more than among the others"
-    return _field(
-        "trial", head, *rest, f"{format_count(trial['records'], 'record')}, {extra}", trial["job_name"]
-    )
+    extra = f"{format_extra_dollars(trial['extra_dollars'])} than among the others"
+    records = format_count(trial["records"], "record")
+    return [
+        *_paragraph("trial", trial["outcome"]),
+        _indent(f"{records}, {extra}"),
+        _indent(trial["job_name"]),
+    ]
+
+
+def _alternatives(report: Mapping[str, Any]) -> list[str]:
+    """What an unsized run and an endpoint would cost."""
+    return [
+        line
+        for name, sentences in (
+            ("unsized", describe_unsized(report)),
+            ("endpoint", describe_endpoint(report)),
+        )
+        for sentence in sentences
+        for line in _paragraph(name, sentence)
+    ]
+
+
+def _paragraph(name: str, text: str) -> list[str]:
+    """A field whose text is wrapped."""
+    head, *rest = textwrap.wrap(text, WIDTH - _INDENT) or [""]
+    return _field(name, head, *rest)
 
 
 def _wrap(text: str) -> list[str]:
     return textwrap.wrap(text, WIDTH, initial_indent=" " * _INDENT, subsequent_indent=" " * _INDENT)
-
-
-def _total(figures: Mapping[str, Any], prices: Mapping[str, Any]) -> list[str]:
-    duration_phrase = "" if figures["seconds"] is None else f" over {format_duration(figures['seconds'])}"
-    lines = _field(
-        "in all",
-        f"billed {_format_seconds(figures['billed_seconds'])}{duration_phrase}, idle {_format_idle(figures)}, "
-        f"{format_dollars(figures['dollars'])}",
-    )
-    per_1000 = figures["dollars_per_1000_records"]
-    if per_1000 is not None:
-        lines.append(_indent(f"${per_1000:.6f} per 1,000 records"))
-    for sentence in describe_prices(prices):
-        lines += _wrap(sentence)
-    return lines
-
-
-def _format_alternatives(comparison: Mapping[str, Any]) -> list[str]:
-    naive, endpoint = comparison["naive"], comparison["endpoint"]
-    lines = []
-    if naive["billed_seconds"] is not None:
-        lines += _field(
-            "unsized",
-            f"{format_count(naive['instance_count'], 'instance')} on the unsplit input would be billed "
-            f"{_format_seconds(naive['billed_seconds'])}",
-            f"to transform: {format_dollars(naive['dollars'])}",
-        )
-    if endpoint["breakeven_records_per_day"] is not None:
-        lines += _field(
-            "endpoint",
-            f"one that is always on costs {format_dollars(endpoint['dollars_per_day'])} a day: less than runs above",
-            f"{endpoint['breakeven_records_per_day']:,} records a day",
-        )
-    return lines
 
 
 def _field(name: str, first: str, *more: str) -> list[str]:
@@ -156,14 +188,10 @@ def _indent(text: str) -> str:
     return " " * _INDENT + text
 
 
-def _format_seconds(number: float) -> str:
-    return f"{number:,.1f} s"
-
-
-def _format_idle(stage: Mapping[str, Any]) -> str:
-    if stage["idle_seconds"] is None:
+def _format_idle(figures: Mapping[str, Any]) -> str:
+    if figures["idle_seconds"] is None:
         return "unknown"
-    return f"{_format_seconds(stage['idle_seconds'])} ({stage['idle_share'] or 0:.0%})"
+    return f"{format_duration(figures['idle_seconds'])} ({format_share(figures['idle_share'] or 0)})"
 
 
 def _table(rows: Sequence[Mapping[str, Any]]) -> list[str]:

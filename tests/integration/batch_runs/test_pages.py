@@ -135,7 +135,7 @@ def test_the_list_shows_the_last_run_and_a_line_of_the_last_thirty(page: Callabl
     assert line
     assert len(line[1].split()) == 30
     shown = re.sub(r"\s+", " ", " ".join(Markup(text).text))
-    assert "success 1 h 00 min 68 8 (11.76%) $0.0192" in shown
+    assert "success 1 h 00 min 68 8 (11.8%) $0.0192" in shown
 
 
 @pytest.mark.parametrize("address", ["./", "runs?dag_id=open_many", "runs?dag_id=open_many&page=20"])

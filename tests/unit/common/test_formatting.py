@@ -12,6 +12,7 @@ from batch_inference.common.formatting import (
     format_bytes,
     format_dollars,
     format_duration,
+    format_extra_dollars,
     format_number,
     format_range,
     format_share,
@@ -46,6 +47,14 @@ def test_no_share_is_rounded_to_nothing_or_to_all(share: float) -> None:
 )  # fmt: skip
 def test_dollars(dollars: float | None, text: str) -> None:
     assert format_dollars(dollars) == text
+
+
+@pytest.mark.parametrize(
+    ("dollars", "text"),
+    [(0.0012, "$0.0012 more"), (-0.0154, "$0.0154 less"), (0.0, "$0.00 more"), (None, "price unknown")],
+)
+def test_differences_of_dollars(dollars: float | None, text: str) -> None:
+    assert format_extra_dollars(dollars) == text
 
 
 @pytest.mark.parametrize(

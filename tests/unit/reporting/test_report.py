@@ -190,7 +190,7 @@ def test_what_is_not_known_stays_unknown_in_every_form() -> None:
     assert figures["total"]["idle_seconds"] is None
     assert figures["total"]["dollars_per_1000_records"] is None
     text = render_text(figures)
-    assert "billed 200.0 s, idle unknown, price unknown" in text
+    assert "billed 3 min 20 s, idle unknown, price unknown" in text
     assert "price unknown" in render_html(figures)
 
 
@@ -200,13 +200,34 @@ def test_the_terminal_summary_fits_80_columns_but_for_addresses() -> None:
         assert len(line) <= 80 or line.strip().startswith("s3://"), line
     lines = [re.sub(r"\s+", " ", line.strip()) for line in text.splitlines()]
     for wanted in (
-        "records in 68", "scored 60", "rejected 8", "5 no duplicates", "3 arity",
+        "records in 68", "scored 60", "rejected 8 (11.8%)", "5 no duplicates", "3 arity",
         "preprocess 2 × ml.m5.xlarge, ran 1 min 40 s after 3 min 20 s of provisioning",
-        "billed 200.0 s, idle 50.0 s (25%), $0.0128",
-        "in all billed 300.0 s over 7 min 30 s, idle 90.0 s (30%), $0.0192",
-        "output 60 rows in 1 file", "s3://data/out/date=2026-01-31/", "First 2 joined rows:",
+        "billed 3 min 20 s, idle 50 s (25%), $0.0128",
+        "time 7 min 30 s; assumed 12 min 06 s, at most 15 min 58 s",
+        "cost $0.0192; assumed $0.0360, at most $0.0528", "billed 5 min 00 s, idle 1 min 30 s (30%)",
+        "$0.3194 per 1,000 records",
+        "published 60 rows in 1 file", "s3://data/out/date=2026-01-31/", "The first 2 joined rows:",
     ):  # fmt: skip
         assert wanted in lines, f"{wanted!r} is not in\n{text}"
+
+
+def test_what_needs_attention_comes_first_on_the_terminal() -> None:
+    gates = [
+        {"outcome": "passed", "sentence": "churn: none of 60 is missing."},
+        {
+            "outcome": "warned",
+            "sentence": "60 rows are 0.20 times the 300 of the last run, " + "which is few " * 3,
+        },
+    ]
+    lines = render_text({**report(), "quality": {"checks": {"gates": gates}}}).splitlines()
+    assert lines[2].startswith("warned        60 rows are 0.20 times")
+    assert lines[3].startswith("              ")
+    assert lines[4] == "published     60 rows in 1 file"
+    assert "gates         1 of 2 gates passed" in lines
+
+
+def test_a_plan_that_rests_on_runs_is_called_a_plan() -> None:
+    assert "time          7 min 30 s; planned 12 min 06 s" in render_text(report(measured=True))
 
 
 def test_records_that_the_model_refused_are_found_from_the_report() -> None:
@@ -317,8 +338,8 @@ def test_the_page_shows_the_figures() -> None:
         "68 records in",
         "60 scored",
         "8 rejected",
-        "300 s billed",
-        "90 s idle",
+        "5 min 00 s billed",
+        "1 min 30 s idle",
         "$0.0192 cost",
         "no duplicates 5",
     ):

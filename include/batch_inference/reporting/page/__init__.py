@@ -11,9 +11,18 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from batch_inference.common.formatting import format_bytes, format_count, format_dollars, format_duration
+from batch_inference.common.formatting import (
+    format_bytes,
+    format_count,
+    format_dollars,
+    format_duration,
+    format_extra_dollars,
+    format_share,
+    format_unit_cost,
+)
 from batch_inference.planning.model_version import format_model
 from batch_inference.pricing.price_source import describe_prices
+from batch_inference.reporting.cost_comparison import describe_endpoint
 
 PAGE_FOLDER = Path(__file__).parent
 
@@ -43,6 +52,10 @@ def build_environment(*template_folders: Path) -> Environment:
         count=format_count,
         duration=format_duration,
         money=format_dollars,
+        extra_money=format_extra_dollars,
+        unit_cost=format_unit_cost,
+        percent=format_share,
+        endpoint=describe_endpoint,
         size=format_bytes,
         columns_of=list_columns,
         label=format_model,
