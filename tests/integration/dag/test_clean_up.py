@@ -12,7 +12,7 @@ from batch_inference.dag.tasks import clean_up
 from batch_inference.dag.tasks.clean_up import RunFailedError, judge_run
 from batch_inference.planning.plan import Plan
 from batch_inference.run.failures import Failure
-from batch_inference.run.outcomes import OUTCOME_KEY, OutcomeKind, parse_outcome
+from batch_inference.run.outcomes import OUTCOME_KEY, OutcomeKind, RunOutcome, parse_outcome
 from tests.unit.builders import plan
 
 GOOD = {"plan": "success", "transform": "success", "publish": "success"}
@@ -98,10 +98,15 @@ REPORTED = {
 }  # fmt: skip
 
 
+@pytest.mark.parametrize("costs", [0.5, None], ids=["counted", "counting fails"])
 @pytest.mark.parametrize("removal", [None, ConnectionError("no answer")], ids=["removed", "removal fails"])
 @pytest.mark.parametrize("state", ["success", "skipped", "failed"])
 def test_a_run_that_has_published_is_reported_whatever_else_fails(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, state: str, removal: Exception | None
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    state: str,
+    removal: Exception | None,
+    costs: float | None,
 ) -> None:
     """And jobs are stopped before it is; the outcome of every run is pushed, and the culprit is in the log."""
     done: list[str] = []
@@ -116,9 +121,17 @@ def test_a_run_that_has_published_is_reported_whatever_else_fails(
         done.append("reported")
         return REPORTED
 
+    def count(outcome: RunOutcome, *_: Any, **__: Any) -> RunOutcome:
+        assert OUTCOME_KEY in pushed, "the outcome was not pushed before its costs were waited for"
+        done.append("counted")
+        if costs is None:
+            raise ConnectionError("no answer")
+        return outcome.model_copy(update={"dollars": costs})
+
     monkeypatch.setattr(clean_up, "clean_up_run", remove)
     monkeypatch.setattr(clean_up, "write_report", report)
     monkeypatch.setattr(clean_up, "pull_plan", lambda _: RUN)
+    monkeypatch.setattr(clean_up, "record_run_costs", count)
     pulled: dict[Any, Any] = {
         "publish": {"rows": 3, "output_uri": "s3://out/"},
         ("publish",): [failure("publish", "the output is taken").to_xcom()],
@@ -134,17 +147,19 @@ def test_a_run_that_has_published_is_reported_whatever_else_fails(
     expected = ConnectionError if removal else failed
     with pytest.raises(expected) if expected is not type(None) else nullcontext():
         result = clean_up.clean_up(
-            "churn", aws_conn_id="aws_default", region=None, ti=ti, dag_run=SimpleNamespace(run_id="r1")
-        )
+            "churn", aws_conn_id="aws_default", region=None, runs_prefix="s3://work/churn/", ti=ti,
+            dag_run=SimpleNamespace(run_id="r1"),
+        )  # fmt: skip
         assert result == {"removed": ["job"], **REPORTED}
-    assert done == (["removed", "reported"] if state == "success" else ["removed"])
+    assert done == ["removed", *["reported"] * (state == "success"), "counted"]
     outcome = parse_outcome(pushed[OUTCOME_KEY])
     assert outcome is not None
     assert (outcome.kind, outcome.published_rows) == (
         ("published", 3) if state == "success" else ("failed", None)
     )
     if state == "success":
-        assert (outcome.dollars, outcome.records) == (0.1, {"in": 5, "rejected": 2, "scored": 3})
+        assert outcome.dollars == (0.1 if costs is None else costs)
+        assert outcome.records == {"in": 5, "rejected": 2, "scored": 3}
         assert outcome.headline == "Published 3 rows at s3://out/"
     if state == "failed":
         assert outcome.headline == "the output is taken"

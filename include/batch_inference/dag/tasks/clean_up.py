@@ -11,6 +11,7 @@ from batch_inference.common.formatting import format_count
 from batch_inference.dag.failure_report import format_paragraphs
 from batch_inference.dag.janitor import clean_up_run
 from batch_inference.dag.tasks.report import write_report
+from batch_inference.dag.tasks.run_costs import record_run_costs
 from batch_inference.planning.plan import Plan
 from batch_inference.reporting.summary import TOTAL_FIGURES
 from batch_inference.run.failures import FAILURE_KEY, Failure, parse_failure
@@ -43,9 +44,18 @@ class RunFailedError(BatchInferenceError):
 
 
 def clean_up(
-    pipeline: str, *, aws_conn_id: str, region: str | None, ti: Any, dag_run: Any, **_: Any
+    pipeline: str,
+    *,
+    aws_conn_id: str,
+    region: str | None,
+    runs_prefix: str,
+    ti: Any,
+    dag_run: Any,
+    **_: Any,
 ) -> dict[str, Any]:
     """Stop this run's jobs and delete its models, see `clean_up_run`; write the report of a run that has published.
+
+    Then what all jobs of the run cost is stored and counted, see `record_run_costs`.
 
     `aws_conn_id` and `region` are the pipeline's; those of the plan come first.
 
@@ -82,11 +92,14 @@ def clean_up(
         for line in format_paragraphs(str(RunFailedError(outcome))):
             log.error("%s", line)
     reported: dict[str, Any] = {}
+    where = {
+        "aws_conn_id": aws_conn_id if plan is None else plan.aws_conn_id,
+        "region": region if plan is None else plan.region,
+    }
     try:
         removed = clean_up_run(
             pipeline,
-            aws_conn_id=aws_conn_id if plan is None else plan.aws_conn_id,
-            region=region if plan is None else plan.region,
+            **where,
             dag_id=ti.dag_id,
             run_id=dag_run.run_id,
             reason="its run has ended",
@@ -99,10 +112,25 @@ def clean_up(
                 reported = write_report(pipeline, ti=ti)
                 outcome = add_report(outcome, reported, ti.xcom_pull(PUBLISH))
         finally:
+            # Before it is known what the run cost: stopped jobs are billed until they end, and are waited for.
+            ti.xcom_push(key=OUTCOME_KEY, value=outcome.to_xcom())
+            outcome = add_costs(
+                outcome, pipeline, plan, **where, runs_prefix=runs_prefix, dag_id=ti.dag_id, dag_run=dag_run,
+                preprocess_busy_seconds=(shard_stats or {}).get("busy_seconds"),
+            )  # fmt: skip
             ti.xcom_push(key=OUTCOME_KEY, value=outcome.to_xcom())
     if outcome.kind in ("failed", "held"):
         raise RunFailedError(outcome)
     return {"removed": removed, **reported}
+
+
+def add_costs(outcome: RunOutcome, *args: Any, **kwargs: Any) -> RunOutcome:
+    """See `record_run_costs`; without its figures where it fails, which is no failure of the run."""
+    try:
+        return record_run_costs(outcome, *args, **kwargs)
+    except Exception:
+        log.exception("what the run cost is not counted; clear this task to count it")
+        return outcome
 
 
 def pull_failures(ti: Any, states: Mapping[str, str | None]) -> list[Failure]:

@@ -11,15 +11,26 @@ from typing import Any
 from airflow.providers.amazon.aws.hooks.sagemaker import SageMakerHook
 
 from batch_inference.aws.s3 import Storage
-from batch_inference.common.names import CostPaths, build_name_prefix, build_name_token, parse_job_name
+from batch_inference.aws.transform_logs import read_instance_activity
+from batch_inference.common.errors import HandoffError
+from batch_inference.common.names import (
+    CostPaths,
+    build_name_prefix,
+    build_name_token,
+    parse_job_name,
+    slugify_run_id,
+)
 from batch_inference.dag.templates import build_cleanup_tags
-from batch_inference.pricing.costs import Prices
-from batch_inference.pricing.run_costs import JobCost, RunCost, RunEfficiency
+from batch_inference.planning.plan import Plan
+from batch_inference.pricing.costs import Prices, load_prices, sum_if_known
+from batch_inference.pricing.run_costs import JobCost, RunCost, RunEfficiency, measure_efficiency
 from batch_inference.publishing.cost_records import list_unended_runs, read_record, write_run_cost
+from batch_inference.run.outcomes import RunOutcome
+from batch_inference.run.run_context import read_plan
 from sagemaker_jobs.cleanup.run_jobs import await_job_ends, list_run_jobs
 from sagemaker_jobs.job.describe import Job, describe_job
 from sagemaker_jobs.job.result import build_job_result
-from sagemaker_jobs.kinds import KINDS
+from sagemaker_jobs.kinds import KINDS, TRANSFORM
 
 log = logging.getLogger(__name__)
 
@@ -29,32 +40,89 @@ STOP_TIMEOUT_SECONDS = 120.0
 STOP_POLL_SECONDS = 5.0
 
 
-def list_job_costs(
+def record_run_costs(
+    outcome: RunOutcome,
     pipeline: str,
-    prices: Prices,
+    plan: Plan | None,
     *,
     aws_conn_id: str | None,
     region: str | None,
+    runs_prefix: str,
     dag_id: str,
-    run_id: str,
-    started_at: datetime,
-    nonce: str | None,
-) -> list[JobCost]:
-    """What each job of the run was billed, failed, stopped and repeated ones and trials included.
+    dag_run: Any,
+    preprocess_busy_seconds: float | None = None,
+) -> RunOutcome:
+    """Store what the jobs of a run cost, and count them in the sums of their months; the outcome with these figures.
 
-    They are found by the plan's token in their names and by the run in their tags, see `list_run_jobs`. Waits up to
-    `STOP_TIMEOUT_SECONDS` for jobs that are being stopped.
+    All of its jobs count: failed, stopped and repeated ones, and trials. A run without a job costs nothing, and has no
+    record. `preprocess_busy_seconds` is what preprocess measured of itself, None when it is unknown.
     """
     hook = SageMakerHook(aws_conn_id=aws_conn_id, region_name=region)  # type: ignore[no-untyped-call]
+    jobs = list_ended_jobs(hook, pipeline, dag_id, dag_run, None if plan is None else plan.nonce)
+    if not jobs:
+        return outcome.model_copy(update={"dollars": 0.0, "billed_seconds": 0.0, "idle_seconds": 0.0})
+    storage, paths = Storage(aws_conn_id, region), CostPaths(runs_prefix)
+    run_prefix = f"{runs_prefix}{slugify_run_id(dag_run.run_id)}/" if plan is None else plan.run_prefix
+    planned, tags = read_planned_run(storage, run_prefix, jobs[0].name)
+    plan = planned if plan is None else plan
+    prices = load_prices()
+    if plan is not None:
+        prices = prices.override_prices(plan.prices)
+    costs = [build_job_cost(job, prices, now=time.time()) for job in jobs]
+    if outcome.report_json is not None:
+        report = storage.read_json(outcome.report_json)
+        idle_seconds = report["total"]["idle_seconds"]
+        efficiency = measure_efficiency(report, prices, seconds_to_spare=_get_seconds_to_spare(plan))
+    else:
+        efficiency = measure_idle(costs, aws_conn_id, region, preprocess_busy_seconds=preprocess_busy_seconds)
+        idle_seconds = efficiency.idle_seconds if efficiency.measured_seconds else None
+    records = outcome.records or {}
+    written = write_by_plan(
+        storage,
+        paths,
+        costs,
+        token=None if plan is None else build_name_token(plan.nonce),
+        efficiency=efficiency,
+        records=records.get("scored") if outcome.kind == "published" else None,
+        pipeline=pipeline,
+        run_id=dag_run.run_id,
+        outcome=outcome.kind,
+        is_scheduled=dag_run.run_type == "scheduled",
+        started_at=dag_run.start_date.timestamp(),
+        ended_at=time.time(),
+        tags=tags,
+    )
+    months = {month for cost in written for month in cost.months}
+    count_unended_jobs(hook, storage, paths, prices, months, except_for={cost.token for cost in written})
+    starts = [cost.started_at for cost in costs if cost.started_at is not None]
+    ends = [cost.ended_at for cost in costs if cost.ended_at is not None]
+    seconds = max(ends) - min(starts) if starts and ends else None
+    return outcome.model_copy(
+        update={
+            "dollars": sum_if_known(cost.dollars for cost in written),
+            "billed_seconds": sum(cost.billed_seconds for cost in written),
+            "idle_seconds": idle_seconds,
+            "seconds": seconds if outcome.seconds is None else outcome.seconds,
+        }
+    )
+
+
+def list_ended_jobs(
+    hook: SageMakerHook, pipeline: str, dag_id: str, dag_run: Any, nonce: str | None
+) -> list[Job]:
+    """The jobs of the run, found by the plan's token in their names and by the run in their tags, see `list_run_jobs`.
+
+    Waits up to `STOP_TIMEOUT_SECONDS` for those that are being stopped.
+    """
+    started_at: datetime = dag_run.start_date
     jobs = list_run_jobs(
         hook,
         name_prefix=build_name_prefix(pipeline),
-        tags=build_cleanup_tags(dag_id, run_id),
+        tags=build_cleanup_tags(dag_id, dag_run.run_id),
         created_after=started_at,
         name_part=None if nonce is None else build_name_token(nonce),
     )
-    ended = await_job_ends(hook, jobs, timeout_seconds=STOP_TIMEOUT_SECONDS, poll_seconds=STOP_POLL_SECONDS)
-    return [build_job_cost(job, prices, now=time.time()) for job in ended]
+    return await_job_ends(hook, jobs, timeout_seconds=STOP_TIMEOUT_SECONDS, poll_seconds=STOP_POLL_SECONDS)
 
 
 def build_job_cost(job: Job, prices: Prices, *, now: float) -> JobCost:
@@ -64,20 +132,57 @@ def build_job_cost(job: Job, prices: Prices, *, now: float) -> JobCost:
     if result["started_at"] is not None and result["ended_at"] is None:
         billed = max(0.0, now - result["started_at"]) * count
     name = parse_job_name(job.name)
-    kind = str(result["instance_type"])
+    instance_type = str(result["instance_type"])
     return JobCost.model_validate(
         {
             **result,
             "stage": job.kind.name.lower() if name is None else name[0],
-            "instance_type": kind,
+            "instance_type": instance_type,
             "instance_count": count,
             "billed_seconds": billed,
-            "dollars": prices.compute_cost(kind, billed),
+            "dollars": prices.compute_cost(instance_type, billed),
         }
     )
 
 
-def record_run_costs(
+def read_planned_run(storage: Storage, run_prefix: str, job_name: str) -> tuple[Plan | None, dict[str, str]]:
+    """The plan of a job of the run, and the tags of its pipeline; None and no tags where plan.json is another one's."""
+    try:
+        plan, pipeline = read_plan(storage, run_prefix, job_name=job_name)
+    except HandoffError as error:
+        log.warning("the run's costs have no tags, and prices of the table only: %s", error)
+        return None, {}
+    return plan, dict(pipeline.tags)
+
+
+def measure_idle(
+    costs: Iterable[JobCost],
+    aws_conn_id: str | None,
+    region: str | None,
+    *,
+    preprocess_busy_seconds: float | None,
+) -> RunEfficiency:
+    """The idle time of a run that published nothing, of those jobs whose work is known.
+
+    Its dollars are not counted as idle: all that such a run cost bought nothing.
+    """
+    measured = idle = 0.0
+    for cost in costs:
+        busy = None
+        if cost.kind == TRANSFORM.name and cost.billed_seconds:
+            found = read_instance_activity(
+                aws_conn_id, region, {"kind": cost.kind, "job_name": cost.job_name}
+            )
+            busy = found["busy_seconds"]
+        elif cost.stage == "preprocess" and cost.status == "Completed":
+            busy = preprocess_busy_seconds
+        if busy is not None:
+            measured += cost.billed_seconds
+            idle += max(0.0, cost.billed_seconds - busy)
+    return RunEfficiency(measured_seconds=measured, idle_seconds=idle)
+
+
+def write_by_plan(
     storage: Storage,
     paths: CostPaths,
     jobs: Iterable[JobCost],
@@ -87,7 +192,7 @@ def record_run_costs(
     records: int | None,
     **run: Any,
 ) -> list[RunCost]:
-    """Store what a run cost, one record for each plan that it had; `run` has the other members of `RunCost`.
+    """Write one record for each plan that the run had; `run` has the other members of `RunCost`.
 
     `token` is that of the run's plan, to which outcome, `records` and `efficiency` belong; the jobs of an earlier plan
     of the run keep what their own record says.
@@ -114,20 +219,26 @@ def _keep_earlier_outcome(storage: Storage, paths: CostPaths, cost: RunCost) -> 
 
 
 def count_unended_jobs(
+    hook: SageMakerHook,
     storage: Storage,
     paths: CostPaths,
     prices: Prices,
     months: Iterable[str],
     *,
-    aws_conn_id: str | None,
-    region: str | None,
+    except_for: Iterable[str],
 ) -> None:
-    """Count again the runs of these months with a job that had not ended when it was counted."""
-    hook: SageMakerHook | None = None
+    """Count again the earlier runs of these months with a job that had not ended when it was counted."""
     for cost in list_unended_runs(storage, paths, months):
-        hook = hook or SageMakerHook(aws_conn_id=aws_conn_id, region_name=region)  # type: ignore[no-untyped-call]
+        if cost.token in set(except_for):
+            continue
         jobs: list[JobCost] = []
         for each in cost.jobs:
             found = None if each.ended_at is not None else describe_job(hook, KINDS[each.kind], each.job_name)
             jobs.append(each if found is None else build_job_cost(found, prices, now=time.time()))
         write_run_cost(storage, paths, cost.model_copy(update={"jobs": tuple(jobs)}))
+
+
+def _get_seconds_to_spare(plan: Plan | None) -> float | None:
+    if plan is None or plan.deadline is None:
+        return None
+    return plan.deadline.timestamp() - time.time()
