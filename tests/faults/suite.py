@@ -152,7 +152,7 @@ class Suite:
         return found
 
     def run_janitor(self) -> None:
-        """Let the janitor run to its success, as its schedule does every ten minutes."""
+        """Let the janitor run to its success, as its schedule does every five minutes."""
         run = self._queue_janitor_run()
         wait_until(
             lambda: self.run_state(JANITOR, run) in ("success", "failed"), "the janitor's run has ended"

@@ -248,6 +248,8 @@ class RunPaths:
     statistics = _Below("statistics.json")
     #: checks.json: the results of the gates, and whether the run is held.
     checks = _Below("checks.json")
+    #: late.json: that the run is late, and who is still to be notified of it.
+    late = _Below("late.json")
     #: report.json: the figures of the run.
     report_json = _Below("report.json")
     #: report.html: the figures of the run as a page.

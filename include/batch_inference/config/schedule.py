@@ -61,3 +61,18 @@ def resolve_deadline(value: int | str, now: datetime) -> datetime:
     utc = now.astimezone(UTC)
     due_at = utc.replace(hour=int(clock[1]), minute=int(clock[2]), second=0, microsecond=0)
     return due_at if due_at > utc else due_at + timedelta(days=1)
+
+
+#: A run that is planned longer after its time than this, as after a clear, is due at the next time of day.
+MAX_OVERDUE = timedelta(days=1)
+
+
+def resolve_due_time(value: int | str, *, run_after: datetime | None, now: datetime) -> datetime:
+    """When a run that is planned `now` is late. Raises ValueError.
+
+    Minutes count from now. A time of day is the next one after `run_after`, at which the run was due to start, so that
+    a run which starts after its deadline is late; after now where `run_after` is None or more than a day ago.
+    """
+    is_clock = _CLOCK.fullmatch(str(value)) is not None
+    is_recent = run_after is not None and now - run_after <= MAX_OVERDUE
+    return resolve_deadline(value, run_after if run_after is not None and is_clock and is_recent else now)

@@ -1,5 +1,8 @@
 """Cleans up after runs: one run's jobs and models by tag, and the janitor DAG for all that inactive runs left.
 
+The janitor also notifies of late runs: it goes on whatever a run waits for, and its next run makes up for one that was
+lost.
+
 The janitor stops jobs and deletes models, obsolete part files and expired run files. It covers what no teardown
 reaches: `dagrun_timeout` skips teardowns, runs are deleted, databases are lost.
 """
@@ -24,6 +27,7 @@ from batch_inference.common.names import build_name_prefix, build_name_token
 from batch_inference.config.pipeline import Pipeline
 from batch_inference.config.pipeline_files import get_pipelines_folder, read_pipelines, register_folder
 from batch_inference.dag.pipelines_folder import find_pipelines_folder, get_calling_file
+from batch_inference.dag.task_functions import import_on_call
 from batch_inference.dag.templates import DEPLOYMENT_TAG, build_cleanup_tags, compute_deployment_id
 from batch_inference.publishing.output_cleanup import build_is_run_active, delete_obsolete_parts
 from batch_inference.publishing.retention import delete_expired_runs
@@ -36,7 +40,7 @@ from sagemaker_jobs.cleanup.run_cleanup import clean_up_leftovers, list_running_
 log = logging.getLogger(__name__)
 
 DAG_ID = "janitor"
-INTERVAL = timedelta(minutes=10)
+INTERVAL = timedelta(minutes=5)
 #: Grace period: the age at which a job may be stopped, so that the run's own `clean_up` comes first.
 GRACE_SECONDS = 300.0
 
@@ -44,14 +48,16 @@ GRACE_SECONDS = 300.0
 def build_janitor_dag(
     folder: str | Path | None = None, *, doc_md: str | None = None, grace_seconds: float = GRACE_SECONDS
 ) -> DAG:
-    """A DAG that cleans up after all pipelines below `folder` every ten minutes, one run at a time.
+    """A DAG that looks after all pipelines below `folder` every five minutes, one run at a time.
+
+    It notifies of late runs, and cleans up after runs that are over.
 
     Reads no file when it is parsed. See `pipeline_dags` for `folder`.
     """
     register_folder(DAG_ID, find_pipelines_folder(folder, get_calling_file()))
     with DAG(
         dag_id=DAG_ID,
-        description="Stops SageMaker jobs, and deletes models and files, whose DAG run is over.",
+        description="Notifies of late runs; stops jobs, and deletes models and files, whose DAG run is over.",
         doc_md=doc_md,
         schedule=INTERVAL,
         catchup=False,
@@ -60,6 +66,10 @@ def build_janitor_dag(
         tags=["batch inference janitor"],
     ) as dag:
         args = {"grace_seconds": grace_seconds}
+        PythonOperator(
+            task_id="notify_of_late_runs",
+            python_callable=import_on_call("batch_inference.dag.late_runs:notify_of_late_runs"),
+        )
         PythonOperator(task_id="clean_up_jobs", python_callable=clean_up_jobs, op_kwargs=args)
         PythonOperator(task_id="clean_up_outputs", python_callable=clean_up_outputs)
         PythonOperator(task_id="apply_retention", python_callable=apply_retention)
@@ -180,9 +190,9 @@ def for_each_pipeline(action: Callable[[Pipeline], list[str]]) -> list[str]:
                 raise found
             done += action(found)
         except Exception as error:
-            log.exception("%s: clean-up of this pipeline failed", name)
+            log.exception("%s: this could not be done for the pipeline", name)
             errors.append(error)
-    log.info("stopped or deleted: %s", ", ".join(done) or "nothing")
+    log.info("stopped, deleted or notified of: %s", ", ".join(done) or "nothing")
     if errors:
         raise errors[0]
     return done

@@ -61,6 +61,8 @@ def build_pipeline_dag(pipeline: Pipeline, folder: Path, *, doc_md: str | None =
     """
     name = pipeline.name
     register_folder(name, folder)
+    # Called by other tasks; what is wrong with one is an error of the file, not of a night.
+    callbacks.build_notifiers(pipeline, pipeline.notify.on_late, "on_late")
     task_args: dict[str, Any] = {"op_kwargs": {"pipeline": name}}
     with DAG(
         dag_id=name,

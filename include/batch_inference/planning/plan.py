@@ -101,8 +101,9 @@ class Fingerprint(FrozenModel):
 class Plan(FrozenModel):
     """All numbers of one run. Tasks pass them on by `to_xcom()`; plan.json also holds the pipeline.
 
-    `code_digest` is that of the code that the run's jobs execute. `layout` says how the transform reads the input where
-    there is no `preprocess`; one of `layout` and `preprocess` is None.
+    `code_digest` is that of the code that the run's jobs execute. `due` is when the run is late: its `deadline`,
+    counted from the time at which it should have started, see `resolve_due_time`. `layout` says how the transform reads
+    the input where there is no `preprocess`; one of `layout` and `preprocess` is None.
     """
 
     version: Literal[1] = 1
@@ -128,6 +129,7 @@ class Plan(FrozenModel):
     prices: dict[str, float] = Field(default_factory=dict)
     region: str | None = None
     deadline: datetime | None = None
+    due: datetime | None = None
     budget: float | None = None
     approval_reason: str | None = None
     approve_by: datetime | None = None

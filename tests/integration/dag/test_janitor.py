@@ -122,12 +122,12 @@ def test_what_an_earlier_plan_started_is_found_whatever_the_run_is_called(
 
 @pytest.mark.parametrize(
     ("run_type", "minute", "looks"),
-    [("scheduled", 0, True), ("scheduled", 9, True), ("scheduled", 10, False), ("manual", 35, True)],
+    [("scheduled", 0, True), ("scheduled", 4, True), ("scheduled", 5, False), ("manual", 35, True)],
 )
 def test_run_files_are_looked_at_once_an_hour_and_by_hand(
     monkeypatch: pytest.MonkeyPatch, run_type: str, minute: int, looks: bool
 ) -> None:
-    """Ten minutes lie between two runs of the janitor."""
+    """Five minutes lie between two runs of the janitor."""
     looked: list[str] = []
     monkeypatch.setattr(janitor, "Storage", lambda *_: None)
     monkeypatch.setattr(

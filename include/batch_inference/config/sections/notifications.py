@@ -38,6 +38,11 @@ class NotifySection(FrozenModel):
     """Notifiers by event."""
 
     on_failure: tuple[Notifier, ...] = Field(default=(), description="Called when a run fails.")
+    on_late: tuple[Notifier, ...] = Field(
+        default=(),
+        description="Called once for a run that goes on when its goals.deadline passes, or that will miss it. Its "
+        "templates have the sentence {{ late }}. The janitor DAG calls them, so it must be unpaused.",
+    )
     on_rejected: ThresholdNotifiers | None = Field(
         default=None, description="Called when the rejected share of the records is above this limit."
     )

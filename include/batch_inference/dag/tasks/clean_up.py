@@ -10,6 +10,7 @@ from batch_inference.common.errors import BatchInferenceError, HandoffError
 from batch_inference.common.formatting import format_count
 from batch_inference.dag.failure_report import format_paragraphs
 from batch_inference.dag.janitor import clean_up_run
+from batch_inference.dag.late_runs import notify_of_late_end
 from batch_inference.dag.tasks.report import write_report
 from batch_inference.dag.tasks.run_costs import record_run_costs
 from batch_inference.planning.plan import Plan
@@ -51,11 +52,12 @@ def clean_up(
     runs_prefix: str,
     ti: Any,
     dag_run: Any,
-    **_: Any,
+    **context: Any,
 ) -> dict[str, Any]:
     """Stop this run's jobs and delete its models, see `clean_up_run`; write the report of a run that has published.
 
-    Then what all jobs of the run cost is stored and counted, see `record_run_costs`.
+    Notifies of a late end, if nobody was notified while the run went on. Then what all jobs of the run cost is stored
+    and counted, see `record_run_costs`.
 
     `aws_conn_id` and `region` are the pipeline's; those of the plan come first.
 
@@ -112,6 +114,7 @@ def clean_up(
                 reported = write_report(pipeline, ti=ti)
                 outcome = add_report(outcome, reported, ti.xcom_pull(PUBLISH))
         finally:
+            notify_of_late_end(pipeline, plan, {**context, "ti": ti, "dag_run": dag_run})
             # Before it is known what the run cost: stopped jobs are billed until they end, and are waited for.
             ti.xcom_push(key=OUTCOME_KEY, value=outcome.to_xcom())
             outcome = add_costs(

@@ -36,6 +36,7 @@ from batch_inference.config.run_params import (
     keep_overrides,
     read_params,
 )
+from batch_inference.config.schedule import resolve_due_time
 from batch_inference.config.user_functions import list_function_files
 from batch_inference.dag.data_time import find_data_time
 from batch_inference.dag.janitor import clean_up_run
@@ -59,6 +60,7 @@ from batch_inference.publishing.output import read_published
 from batch_inference.requests.lint import check_requests
 from batch_inference.requests.sagemaker import Request, build_planned_requests, build_preprocess_config
 from batch_inference.run import task_ids
+from batch_inference.run.lateness import read_run_after
 
 log = logging.getLogger(__name__)
 
@@ -121,7 +123,8 @@ def plan_run(
             storage, config, run_params, run, setup, dag_id=ti.dag_id, manifest=manifest, listing=listing
         )
         code = read_code(config, get_pipelines_folder(pipeline))
-        run_plan = run_plan.model_copy(update={"code_digest": digest_code(code)})
+        due = compute_due_time(config, run_params, dag_run)
+        run_plan = run_plan.model_copy(update={"code_digest": digest_code(code), "due": due})
         run_plan = compare_with_published(storage, config, run_params, run_plan)
         document = run_plan.to_plan_json(config, requests)
         claim.write(paths.plan, json.dumps(document, indent=2, ensure_ascii=False) + "\n")
@@ -344,6 +347,14 @@ def clean_up_earlier_plan(config: Pipeline, dag_id: str, run_id: str) -> None:
     )  # fmt: skip
     if stopped:
         log.info("stopped or deleted jobs and models of the earlier plan: %s", ", ".join(stopped))
+
+
+def compute_due_time(config: Pipeline, run_params: RunParams, dag_run: Any) -> datetime | None:
+    """When the run is late; None without a deadline."""
+    deadline = config.goals.deadline if run_params.deadline is None else run_params.deadline
+    if deadline is None:
+        return None
+    return resolve_due_time(deadline, run_after=read_run_after(str(dag_run.run_id)), now=datetime.now(UTC))
 
 
 def upload_code(storage: Storage, paths: RunPaths, code: Mapping[str, bytes]) -> None:
