@@ -89,6 +89,12 @@ def format_bytes(byte_count: float) -> str:
     return f"{amount:,.1f} TB"
 
 
+def format_rate(bytes_per_second: float) -> str:
+    """Bytes per second with three significant digits: `2 MB/s`, `0.197 MB/s`, `1,235 MB/s`."""
+    rate = bytes_per_second / 1e6
+    return f"{rate:,.0f} MB/s" if rate >= 1000 else f"{rate:.3g} MB/s"
+
+
 def format_duration(seconds: float) -> str:
     """`8.5 s`, `2 min 05 s`, `1 h 10 min`."""
     if seconds < 9.95:
@@ -105,7 +111,8 @@ def format_duration(seconds: float) -> str:
 def format_dollars(dollars: float | None) -> str:
     """`$0.0123`, `$12.40`, `-$0.0012`, or `price unknown` for None.
 
-    Four decimals below a dollar, else two. An amount that would read as nothing is `under $0.0001`.
+    Four decimals below a dollar, but two where these say it all (`$0.50`), and two from a dollar on. An amount that
+    would read as nothing is `under $0.0001`.
     """
     if dollars is None:
         return "price unknown"
@@ -114,7 +121,7 @@ def format_dollars(dollars: float | None) -> str:
     amount, sign = abs(dollars), "-" if dollars < 0 else ""
     if amount < 0.00005:
         return "under $0.0001" if dollars > 0 else "$0.00"
-    return f"{sign}${amount:,.2f}" if amount >= 0.99995 else f"{sign}${amount:.4f}"
+    return f"{sign}${amount:,.2f}" if amount >= 0.99995 else f"{sign}${amount:.4f}".removesuffix("00")
 
 
 def format_extra_dollars(dollars: float | None) -> str:
@@ -125,7 +132,7 @@ def format_extra_dollars(dollars: float | None) -> str:
 
 
 def format_unit_cost(dollars_per_1000: float) -> str:
-    """The cost of records: `$0.3200 per 1,000 records`, or per million or billion where 1,000 cost under a cent."""
+    """The cost of records: `$0.32 per 1,000 records`, or per million or billion where 1,000 cost under a cent."""
     for factor, unit in ((1, "1,000 records"), (1e3, "million records")):
         if dollars_per_1000 * factor >= 0.01 or not dollars_per_1000:
             return f"{format_dollars(dollars_per_1000 * factor)} per {unit}"

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from batch_inference.common.errors import RunHeldByGatesError
+from batch_inference.common.formatting import format_share
 from batch_inference.config.sections.gates import (
     PREVIOUS,
     ConstantGate,
@@ -102,8 +103,8 @@ def _nulls(gate: NullsGate, inputs: GateInputs) -> _Finding:
     share = profile["nulls"] / whole if whole else 0.0
     return _Finding(
         share > gate.max_share,
-        f"{gate.column}: {profile['nulls']:,} of {whole:,} predictions are missing ({share:.2%}, "
-        f"allowed {gate.max_share:.2%})",
+        f"{gate.column}: {profile['nulls']:,} of {whole:,} predictions are missing ({format_share(share)}, "
+        f"allowed {format_share(gate.max_share)})",
         {"share": share},
     )
 

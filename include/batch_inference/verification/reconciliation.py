@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from batch_inference.common.errors import ReconciliationError, TooManyRejectsError
+from batch_inference.common.formatting import format_share
 from batch_inference.verification.host_manifests import HostManifests
 
 #: The reject reason of records that preprocessing accepted and the model refused.
@@ -132,4 +133,7 @@ def compute_allowed_rejects(max_rejected: float, records_in: int) -> tuple[float
     """How many of `records_in` may be rejected, as a number and as text."""
     if isinstance(max_rejected, int):
         return max_rejected, f"{max_rejected:,}"
-    return max_rejected * records_in, f"{max_rejected:.2%}, which is {int(max_rejected * records_in):,}"
+    return (
+        max_rejected * records_in,
+        f"{format_share(max_rejected)}, which is {int(max_rejected * records_in):,}",
+    )

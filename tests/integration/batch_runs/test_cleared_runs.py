@@ -42,7 +42,7 @@ def ran(database: Database, storage: Storage) -> Iterator[Database]:
 
 
 def test_before_a_clear_the_figures_are_there(read: Pages, ran: Database) -> None:
-    assert "68 8 (11.76%) $0.0192" in read(LIST)
+    assert "68 8 (11.8%) $0.0192" in read(LIST)
     text = read(RUN)
     assert "60 scored" in text
     assert "60 rows in 2 files" in text

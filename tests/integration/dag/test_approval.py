@@ -126,7 +126,7 @@ def test_no_answer_and_a_rejection_fail_the_run_for_good_and_say_so() -> None:
         "responded_by_user": {"id": "1", "name": "Ada"},
     }
     with pytest.raises(
-        AirflowFailException, match=r"rejected by Ada: the budget is \$0.1000.*nothing was spent"
+        AirflowFailException, match=r"rejected by Ada: the budget is \$0.10.*nothing was spent"
     ):
         operator().execute_complete(context(), answer)
     with pytest.raises(AirflowFailException, match="nobody approved by"):

@@ -79,7 +79,7 @@ def test_a_report_above_a_limit_is_told_with_the_sentence(told: list[str]) -> No
     assert callback is not None
     callback({"ti": Finished()})
     callback({"ti": Finished()})
-    assert told == ["2 of 10 records were rejected (20.00%), above the 10.00% of notify.on_rejected"] * 2
+    assert told == ["2 of 10 records were rejected (20%), above the 10% of notify.on_rejected"] * 2
 
 
 def test_a_pipeline_that_names_nobody_has_no_callback() -> None:

@@ -15,6 +15,7 @@ from batch_inference.common.formatting import (
     format_extra_dollars,
     format_number,
     format_range,
+    format_rate,
     format_share,
     format_unit_cost,
 )
@@ -41,7 +42,8 @@ def test_no_share_is_rounded_to_nothing_or_to_all(share: float) -> None:
     ("dollars", "text"),
     [
         (None, "price unknown"), (0.0, "$0.00"), (0.00001, "under $0.0001"), (0.00007, "$0.0001"), (0.0014, "$0.0014"),
-        (0.99996, "$1.00"), (1.0, "$1.00"), (12.4, "$12.40"), (1234.567, "$1,234.57"), (-0.0012, "-$0.0012"),
+        (0.99996, "$1.00"), (0.5, "$0.50"), (0.036, "$0.0360"),
+         (1.0, "$1.00"), (12.4, "$12.40"), (1234.567, "$1,234.57"), (-0.0012, "-$0.0012"),
         (-2.5, "-$2.50"), (-1e-9, "$0.00"),
     ],
 )  # fmt: skip
@@ -60,8 +62,8 @@ def test_differences_of_dollars(dollars: float | None, text: str) -> None:
 @pytest.mark.parametrize(
     ("dollars_per_1000", "text"),
     [
-        (0.32, "$0.3200 per 1,000 records"), (12.0, "$12.00 per 1,000 records"),
-        (0.00007, "$0.0700 per million records"), (0.0014, "$1.40 per million records"),
+        (0.32, "$0.32 per 1,000 records"), (12.0, "$12.00 per 1,000 records"),
+        (0.00007, "$0.07 per million records"), (0.0014, "$1.40 per million records"),
         (0.000002, "$2.00 per billion records"), (0.0, "$0.00 per 1,000 records"),
     ],
 )  # fmt: skip
@@ -90,6 +92,14 @@ def test_durations(seconds: float, text: str) -> None:
 )  # fmt: skip
 def test_sizes(byte_count: float, text: str) -> None:
     assert format_bytes(byte_count) == text
+
+
+@pytest.mark.parametrize(
+    ("bytes_per_second", "text"),
+    [(2e6, "2 MB/s"), (197_000, "0.197 MB/s"), (1_234_500_000, "1,234 MB/s")],
+)
+def test_rates(bytes_per_second: float, text: str) -> None:
+    assert format_rate(bytes_per_second) == text
 
 
 @pytest.mark.parametrize(

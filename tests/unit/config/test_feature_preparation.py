@@ -167,7 +167,7 @@ def test_rejects_within_the_limit_are_no_reason_to_stop(most: float | None) -> N
     check_max_rejected(merge_host_manifests(two_hosts(), host_count=2), most)
 
 
-@pytest.mark.parametrize(("most", "limit"), [(7, "7"), (0, "0"), (0.1, "10.00%, which is 6")])
+@pytest.mark.parametrize(("most", "limit"), [(7, "7"), (0, "0"), (0.1, "10%, which is 6")])
 def test_more_rejects_than_allowed_stop_the_run_before_it_pays_for_a_transform(
     most: float, limit: str
 ) -> None:

@@ -40,7 +40,7 @@ def test_what_was_exceeded_is_said_with_both_figures() -> None:
         "on_cost": {"above": 0.5, "notifiers": [MAIL]},
     }
     assert sentences(notify, facts(rejected=6)) == [
-        "6 of 100 records were rejected (6.00%), above the 5.00% of notify.on_rejected",
+        "6 of 100 records were rejected (6%), above the 5% of notify.on_rejected",
         "the jobs cost $1.00, above the $0.50 of notify.on_cost",
     ]
 

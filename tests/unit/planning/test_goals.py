@@ -220,7 +220,7 @@ def test_a_run_above_its_budget_fails_before_it_costs() -> None:
     with pytest.raises(PlanError) as caught:
         plan([GB] * 8, budget=0.1)
     assert str(caught.value) == (
-        "the budget is $0.1000, but the cheapest clusters cost about $0.3182: 1 × ml.m5.xlarge to preprocess and 1 × "
+        "the budget is $0.10, but the cheapest clusters cost about $0.3182: 1 × ml.m5.xlarge to preprocess and 1 × "
         "ml.m5.xlarge to transform; raise the budget, or allow more time"
     )
 
@@ -228,11 +228,11 @@ def test_a_run_above_its_budget_fails_before_it_costs() -> None:
 def test_a_run_above_its_budget_waits_for_a_person_where_the_pipeline_says_so() -> None:
     made = plan([GB] * 8, {"goals.on_over_budget": "approve"}, budget=0.1, can_ask=True)
     assert made.approval_reason == (
-        "the budget is $0.1000, but the cheapest clusters cost about $0.3182: 1 × ml.m5.xlarge to preprocess and 1 × "
+        "the budget is $0.10, but the cheapest clusters cost about $0.3182: 1 × ml.m5.xlarge to preprocess and 1 × "
         "ml.m5.xlarge to transform"
     )
     assert any(
-        text.startswith("A person must approve this run: the budget is $0.1000") for text in made.sentences
+        text.startswith("A person must approve this run: the budget is $0.10") for text in made.sentences
     )
     assert plan([GB] * 8, budget=1).approval_reason is None
     with pytest.raises(PlanError, match="on_over_budget is 'approve', but nobody can approve this run"):

@@ -199,7 +199,7 @@ def test_max_rejected_ends_it_as_soon_as_it_cannot_be_kept() -> None:
         "and max_rejected allows 12. Nothing is published."
     )
     share = replace(BOUNDS, max_rejected=0.012)
-    assert "13 of 1,010, and max_rejected allows 1.20%, which is 12" in given_up(
+    assert "13 of 1,010, and max_rejected allows 1.2%, which is 12" in given_up(
         build_state(TOGETHER[:3], refusing_job_count=4, **answering(TOGETHER[3])), share
     )
     found = choose_next_step(build_state(TOGETHER[:2], refusing_job_count=4, **answering(TOGETHER[3])), share)

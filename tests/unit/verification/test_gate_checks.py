@@ -66,7 +66,7 @@ def evaluate(stated: dict[str, Any], statistics: dict[str, Any], **more: Any) ->
             {"gate": "nulls", "column": "churn", "max_share": 0.24},
             [1, None, 2, 3],
             "held",
-            "25.00%, allowed 24.00%",
+            "25%, allowed 24%",
         ),
         ({"gate": "nulls", "column": "churn", "max_share": 0}, [], "passed", "0 of 0"),
         ({"gate": "range", "column": "churn", "min": 0, "max": 1}, [0.0, 1.0], "passed", "between 0 and 1"),

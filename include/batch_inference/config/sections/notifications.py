@@ -7,6 +7,7 @@ from typing import Any, Self
 
 from pydantic import Field, JsonValue, StrictFloat, model_validator
 
+from batch_inference.common.formatting import format_dollars, format_share
 from batch_inference.config.sections.record_rules import FrozenModel
 from batch_inference.config.validation_errors import FieldError
 
@@ -73,13 +74,16 @@ def describe_exceeded_limits(
     if notify.on_rejected is not None and share > notify.on_rejected.above:
         yield (
             (
-                f"{records['rejected']:,} of {records['in']:,} records were rejected ({share:.2%}), above the "
-                f"{notify.on_rejected.above:.2%} of notify.on_rejected"
+                f"{records['rejected']:,} of {records['in']:,} records were rejected ({format_share(share)}), "
+                f"above the {format_share(notify.on_rejected.above)} of notify.on_rejected"
             ),
             notify.on_rejected,
         )
     if notify.on_cost is not None and dollars is not None and dollars > notify.on_cost.above:
         yield (
-            f"the jobs cost ${dollars:,.2f}, above the ${notify.on_cost.above:,.2f} of notify.on_cost",
+            (
+                f"the jobs cost {format_dollars(dollars)}, "
+                f"above the {format_dollars(notify.on_cost.above)} of notify.on_cost"
+            ),
             notify.on_cost,
         )

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from batch_inference.common.errors import PlanError
-from batch_inference.common.formatting import format_count, format_dollars, format_duration
+from batch_inference.common.formatting import format_count, format_dollars, format_duration, format_rate
 from batch_inference.config.sections.record_rules import FrozenModel
 from batch_inference.planning.clusters.cluster_choice import format_clock_time
 from batch_inference.planning.clusters.cluster_model import (
@@ -106,7 +106,7 @@ def size_remaining_transform(
     if plan.budget is not None and not plan.approval_reason:
         budget = plan.budget - (spent_dollars or 0.0) - (join.dollars or 0.0)
     seconds = None if deadline is None else (deadline - now).total_seconds() - join.provisioning_seconds
-    speed, start_time = f"{rate.bytes_per_second / 1e6:.3g} MB/s", format_duration(rate.start_seconds)
+    speed, start_time = f"{format_rate(rate.bytes_per_second)}", format_duration(rate.start_seconds)
     canary_clause = (
         f"One of {format_count(canary.total_shards, 'shard')} was transformed first, on 1 × {instance_type}"
     )
@@ -196,7 +196,7 @@ def _explain_over_budget(
     assert cheapest is not None  # noqa: S101 - without goals one instance always fits
     join_clause = f" besides the {format_dollars(join_dollars)} of the join" if join_dollars else ""
     return (
-        f"the canary measured {rate.bytes_per_second / 1e6:.3g} MB/s, by which the rest would cost at least "
+        f"the canary measured {format_rate(rate.bytes_per_second)}, by which the rest would cost at least "
         f"{format_dollars(cheapest.dollars)}; of the budget {format_dollars(max(0.0, budget or 0.0))} is "
         f"left{join_clause}. Nothing further was spent: raise the budget and clear `await_preprocess` and what follows "
         "it, or set on_over_budget: approve"

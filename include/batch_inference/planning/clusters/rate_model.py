@@ -15,6 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
+from batch_inference.common.formatting import format_rate
 from batch_inference.config.sections.stages import Stage
 from batch_inference.planning.clusters.rate_history import HistoryRow
 from batch_inference.planning.clusters.sizing import count_default_workers, count_requests
@@ -105,7 +106,7 @@ class Rate:
     def describe_basis(self, stage: Stage) -> str:
         """What the rate is based on, as part of a sentence."""
         margin = f"up to {self.margin:.0%} longer in 95 of 100 runs"
-        speed = f"{self.bytes_per_second / 1e6:.3g} MB/s per instance ({margin})"
+        speed = f"{format_rate(self.bytes_per_second)} per instance ({margin})"
         if self.scaled_from:
             return f"{stage} scaled from {self.scaled_from} to {speed}, as no run of this type has been measured yet"
         if not self.runs:

@@ -14,7 +14,7 @@ from itertools import accumulate
 from typing import Literal, NamedTuple
 
 from batch_inference.common.errors import PlanError
-from batch_inference.common.formatting import format_bytes, format_count
+from batch_inference.common.formatting import format_bytes, format_count, format_duration
 from batch_inference.config.pipeline import Pipeline
 from batch_inference.config.run_params import RunParams
 from batch_inference.config.sections.record_rules import FrozenModel
@@ -337,17 +337,19 @@ def _describe_jobs(
     other = min(others, key=lambda stage: stage.billed_seconds, default=None)
     if chosen.has_lists:
         comparison = "" if other is None else (
-            f", where one job of {other.instance_count} is expected to be billed {other.billed_seconds:,.0f}"
+            f", where one job of {other.instance_count} is expected to be billed "
+            f"{format_duration(other.billed_seconds)}"
         )  # fmt: skip
         yield (
             f"{chosen_stage.instance_count} jobs of one instance work through balanced lists, because each stops being "
-            f"billed when its own list is done: about {chosen_stage.billed_seconds:,.0f} instance-seconds{comparison}."
+            "billed when its own list is done: about "
+            f"{format_duration(chosen_stage.billed_seconds)} in all{comparison}."
         )
     elif pipeline.transform.max_jobs < 2:
         yield "One job takes all objects, because transform.max_jobs is 1."
     elif other is not None:
         yield (
-            f"One job takes all objects: about {chosen_stage.billed_seconds:,.0f} instance-seconds, and "
+            f"One job takes all objects and is billed about {format_duration(chosen_stage.billed_seconds)}; "
             f"{other.instance_count} jobs of one instance, with lists of their own, would be billed "
-            f"{other.billed_seconds:,.0f}."
+            f"{format_duration(other.billed_seconds)} in all."
         )
