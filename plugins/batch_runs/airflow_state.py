@@ -6,7 +6,7 @@ The figures of a finished run are in the XCom of its `clean_up` task, so a list 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -26,7 +26,7 @@ from sagemaker_jobs.airflow_compat import Select
 #: Final states of a run.
 ENDED_STATES = frozenset({"success", "failed"})
 #: Joins a value to the task instance that pushed it.
-_SAME_TASK_INSTANCE = and_(
+SAME_TASK_INSTANCE = and_(
     TaskInstance.dag_id == XComModel.dag_id,
     TaskInstance.run_id == XComModel.run_id,
     TaskInstance.task_id == XComModel.task_id,
@@ -176,7 +176,7 @@ def get_run(session: Session, dag_id: str, run_id: str) -> Run | None:
 
 def _select_current_xcoms(*columns: Any) -> Select[Any]:
     """A query of the current XCom values; each row has `columns`, then the value."""
-    return select(*columns, XComModel.value).join(TaskInstance, _SAME_TASK_INSTANCE).where(_IS_CURRENT)
+    return select(*columns, XComModel.value).join(TaskInstance, SAME_TASK_INSTANCE).where(_IS_CURRENT)
 
 
 def read_results(session: Session, runs: Sequence[Run], task_id: str) -> dict[str, dict[str, Any]]:
@@ -191,7 +191,7 @@ def read_results(session: Session, runs: Sequence[Run], task_id: str) -> dict[st
             XComModel.map_index == -1,
         )
     )
-    values = {run_id: _parse_xcom_value(value) for run_id, value in found}
+    values = {run_id: parse_xcom_value(value) for run_id, value in found}
     return {run_id: value for run_id, value in values.items() if isinstance(value, dict)}
 
 
@@ -208,25 +208,26 @@ def read_xcoms(
             XComModel.key.in_({key for _, key in pairs}),
         )
     )
-    return {(task, key): _parse_xcom_value(value) for task, key, value in found if (task, key) in pairs}
+    return {(task, key): parse_xcom_value(value) for task, key, value in found if (task, key) in pairs}
 
 
-def read_mapped_results(
-    session: Session, run: Run, task_keys: Mapping[str, str]
-) -> dict[str, dict[int, Any]]:
-    """XComs of these tasks' instances in a run, one key for each task, by task id and map index; -1 if unmapped."""
+def read_mapped_xcoms(
+    session: Session, run: Run, task_keys: Iterable[tuple[str, str]]
+) -> dict[tuple[str, str], dict[int, Any]]:
+    """XComs of a run's tasks: (task id, key) to the values by map index, -1 of a task that is not mapped."""
+    pairs = set(task_keys)
     found = session.execute(
         _select_current_xcoms(XComModel.task_id, XComModel.key, XComModel.map_index).where(
             XComModel.dag_run_id == run.dag_run_id,
-            XComModel.task_id.in_(task_keys),
-            XComModel.key.in_(set(task_keys.values())),
+            XComModel.task_id.in_({task for task, _ in pairs}),
+            XComModel.key.in_({key for _, key in pairs}),
         )
     )
-    returned: dict[str, dict[int, Any]] = {}
+    values: dict[tuple[str, str], dict[int, Any]] = {}
     for task_id, key, index, value in found:
-        if key == task_keys[task_id]:
-            returned.setdefault(task_id, {})[index] = _parse_xcom_value(value)
-    return returned
+        if (task_id, key) in pairs:
+            values.setdefault((task_id, key), {})[index] = parse_xcom_value(value)
+    return values
 
 
 def list_tasks(session: Session, run: Run) -> list[Task]:
@@ -270,7 +271,7 @@ def _merge_instances(task_id: str, instances: Sequence[Any]) -> Task:
     )
 
 
-def _parse_xcom_value(value: Any) -> Any:
+def parse_xcom_value(value: Any) -> Any:
     """A stored XCom, parsed; text that is not JSON, from a custom XCom backend, is returned unchanged."""
     if not isinstance(value, str):
         return value

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,6 +14,7 @@ from fastapi import FastAPI, HTTPException, Query, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, HTMLResponse, Response
 from fastapi.staticfiles import StaticFiles
+from markupsafe import Markup, escape
 from starlette.exceptions import HTTPException as AnyHTTPException
 
 from batch_inference.dag.task_docs import TASK_DOCS
@@ -30,14 +33,19 @@ from batch_runs.airflow_state import (
     list_runs,
     list_tasks,
 )
-from batch_runs.figures import load_figures, read_report_html
+from batch_runs.figures import MAX_PATIENCE_SECONDS, load_figures, read_report_html
 from batch_runs.jobs import READ_ERRORS
 from batch_runs.overview import LAST_RUN_COUNT, build_pipeline_row, build_run_rows, build_trend_rows
+from batch_runs.progress import build_progress, compare_with_estimate
+from batch_runs.reasons import find_cause, list_notices, list_reasons
+from batch_runs.task_failures import list_failed_instances
 from batch_runs.task_view import describe_outcome
 from sagemaker_jobs.airflow_compat import has_feature
 
 PACKAGE_FOLDER = Path(__file__).parent
 RUNS_PER_PAGE = 50
+#: How long a page waits for S3 and SageMaker before it is shown without what they know.
+FIRST_PATIENCE_SECONDS = 0.6
 #: The address of the style sheet has its digest.
 CACHE_FOR_A_DAY = "private, max-age=86400"
 #: For downloads: if the browser opens one anyway, nothing in it runs on Airflow's origin.
@@ -48,8 +56,19 @@ app = FastAPI(title="Batch inference", docs_url=None, redoc_url=None, openapi_ur
 app.mount("/static", StaticFiles(directory=PACKAGE_FOLDER / "static"))
 templates = build_environment(PACKAGE_FOLDER / "templates")
 templates.globals.update(
-    links=links, has_login_cookie=has_feature("login by cookie"), style=compute_style_digest()
+    links=links,
+    has_login_cookie=has_feature("login by cookie"),
+    style=compute_style_digest(),
+    parse_time=datetime.fromisoformat,
 )
+
+
+def format_code_spans(text: str) -> Markup:
+    """The text, escaped, with what stands between backticks as code."""
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))  # noqa: S704 - escaped
+
+
+templates.filters["code_spans"] = format_code_spans
 
 RunId = Annotated[str, Query(min_length=1, max_length=250)]
 
@@ -105,27 +124,65 @@ def show_runs(
 def show_run(
     request: Request, session: SessionDep, dag_id: ReadableDag, run_id: RunId, body_only: bool = False
 ) -> HTMLResponse:
-    """One run; with `body_only` only the part that changes while the run is active."""
+    """One run; with `body_only` only the part that changes while the run is active.
+
+    The page does not wait long for S3 and SageMaker: it then says that it loads, and asks for its body.
+    """
     found = _require_run(session, dag_id, run_id)
-    figures = load_figures(session, found)
+    patience = MAX_PATIENCE_SECONDS if body_only else FIRST_PATIENCE_SECONDS
+    figures = load_figures(session, found, patience_seconds=patience)
+    failed, tasks = list_failed_instances(session, found), list_tasks(session, found)
     return _render_page(
-        request, "run_body.html.j2" if body_only else "run.html.j2", run=found, tasks=list_tasks(session, found),
-        figures=figures, report=figures.report, charts=build_charts(figures.report) if figures.report else [],
-        console=links.build_console_links_by_stage(session, found),
-    )  # fmt: skip
+        request,
+        "run_body.html.j2" if body_only else "run.html.j2",
+        run=found,
+        tasks=tasks,
+        figures=figures,
+        notices=list_notices(found, figures.plan, figures.outcome, failed),
+        reasons=list_reasons(failed, figures.outcome, figures.links),
+        has_failed=found.state == "failed",
+        progress=build_progress(
+            found, tasks, figures.plan, figures.report, figures.objects, now=datetime.now(UTC)
+        ),
+        comparison=compare_with_estimate(found, figures.report),
+        report=figures.report,
+        charts=build_charts(figures.report) if figures.report else [],
+        console=links.group_by_stage(figures.links),
+    )
 
 
 @app.get("/task")
 def show_task(
-    request: Request, session: SessionDep, dag_id: ReadableDag, run_id: RunId, task_id: RunId
+    request: Request,
+    session: SessionDep,
+    dag_id: ReadableDag,
+    run_id: RunId,
+    task_id: RunId,
+    map_index: str = "",
 ) -> HTMLResponse:
-    """The purpose of one task, and its outcome in a run."""
+    """One task in a run: why it failed, what came of it, and its purpose.
+
+    `map_index` is the number of a mapped instance; Airflow's UI leaves its placeholder in the address without one.
+    """
     found = _require_run(session, dag_id, run_id)
-    figures = load_figures(session, found)
+    figures = load_figures(session, found, patience_seconds=FIRST_PATIENCE_SECONDS)
+    index = int(map_index) if map_index.isdecimal() else None
+    failed = list_failed_instances(session, found)
+    own = [each for each in failed if each.task_id == task_id and index in (None, each.map_index)]
+    state = next((task.state for task in list_tasks(session, found) if task.task_id == task_id), None)
+    cause = find_cause(failed, figures.outcome, task_id, state)
     return _render_page(
-        request, "task.html.j2", run=found, task_id=task_id, about=TASK_DOCS.get(task_id, ""),
+        request,
+        "task.html.j2",
+        run=found,
+        task_id=task_id,
+        about=TASK_DOCS.get(task_id, ""),
+        reasons=[] if cause else list_reasons(own, figures.outcome, figures.links),
+        cause=cause,
+        has_failed=bool(own),
+        notices=list_notices(found, figures.plan, figures.outcome, failed) if state == "skipped" else [],
         outcome=describe_outcome(task_id, figures.report),
-    )  # fmt: skip
+    )
 
 
 @app.get("/report")

@@ -1,26 +1,39 @@
 """Loads the figures of one run: from its report if that can be read, else from its tasks' XComs.
 
-A report is one object in S3, read when a user opens the run, and cached for the last `REPORT_CACHE_SIZE` runs.
+A report is one object in S3, read when a user opens the run, and cached for the last `REPORT_CACHE_SIZE` runs. S3 and
+SageMaker are read in threads, so that a page need not wait for them.
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 from sqlalchemy.orm import Session
 
-from batch_inference.aws.s3 import Storage, is_not_found
+from batch_inference.aws.s3 import is_not_found
+from batch_inference.pricing.costs import load_prices
 from batch_inference.reporting.live import build_live_report
 from batch_inference.reporting.summary import parse_summary
 from batch_inference.run import task_ids
 from batch_inference.run.handoffs import SHARD_STATS
+from batch_inference.run.outcomes import OUTCOME_KEY, RunOutcome, parse_outcome
 from batch_runs.airflow_state import PipelinePlace, Run, read_pipeline_place, read_xcoms
-from batch_runs.jobs import READ_ERRORS, load_jobs
+from batch_runs.jobs import (
+    READ_ERRORS,
+    ObjectCount,
+    StoredJobs,
+    count_objects_of_transforms,
+    describe_jobs,
+    read_stored_jobs,
+)
+from batch_runs.links import StoredLink, leads_to_amazon, read_console_links
+from batch_runs.pipeline_storage import open_storage, require_run_file
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +43,10 @@ WANTED_XCOMS = [
     SHARD_STATS,
     (task_ids.PUBLISH, RETURN_VALUE),
     (task_ids.CLEAN_UP, RETURN_VALUE),
+    (task_ids.CLEAN_UP, OUTCOME_KEY),
 ]
+#: The longest that a request waits for S3 and SageMaker, whose calls have short timeouts of their own.
+MAX_PATIENCE_SECONDS = 60.0
 REPORT_CACHE_SIZE = 16
 #: A report has a few rows and some hundred figures for each column; a larger object is not a report. The limit of
 #: report.html lets reports of earlier versions, which had plotly.js, be downloaded.
@@ -39,34 +55,160 @@ MAX_REPORT_BYTES, MAX_HTML_BYTES = 2_000_000, 10_000_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figures:
-    """What a run's page shows: the figures so far, whether they are from the report, and what could not be read."""
+    """What a run's page shows.
 
+    Attributes:
+        plan: the plan as JSON; None before there is one.
+        outcome: how the run ended; None before that, and for runs of an older version of this package.
+        report: the run's report, or as much of it as is known.
+        is_final: whether `report` is the one that the run wrote.
+        is_complete: False while S3 or SageMaker have not answered yet.
+        objects: how many of the objects of a running transform are done; None where that is not known.
+        links: to jobs and logs in the AWS console; empty where the jobs are not in it.
+        problems: what could not be read, in sentences.
+    """
+
+    plan: Mapping[str, Any] | None
+    outcome: RunOutcome | None
     report: Mapping[str, Any] | None
-    is_final: bool
-    problems: tuple[str, ...] = field(default=())
+    is_final: bool = False
+    is_complete: bool = True
+    objects: ObjectCount | None = None
+    links: Sequence[StoredLink] = ()
+    problems: tuple[str, ...] = ()
 
 
-def load_figures(session: Session, run: Run) -> Figures:
-    """The figures of a run in any state."""
-    found = read_xcoms(session, run, WANTED_XCOMS)
-    report_result = found.get((task_ids.CLEAN_UP, RETURN_VALUE))
-    if not isinstance(report_result, Mapping) or "report_json" not in report_result:
-        problems: list[str] = []
-        figures = _build_live_figures(session, found, run, problems)
-        return Figures(report=figures, is_final=False, problems=tuple(problems))
-    uri = str(report_result["report_json"])
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _StoredRun:
+    """What Airflow's database has of a run; `place` is None where the pipeline's DAG does not say it."""
+
+    xcoms: Mapping[tuple[str, str], Any]
+    place: PipelinePlace | None
+    place_problem: str | None
+    jobs: Sequence[StoredJobs]
+    links: Sequence[StoredLink]
+
+    @property
+    def plan(self) -> Mapping[str, Any] | None:
+        """The plan as JSON. A value that is not a mapping is a reference of a custom XCom backend."""
+        return self.read_mapping(task_ids.PLAN, RETURN_VALUE)
+
+    @property
+    def outcome(self) -> RunOutcome | None:
+        """How the run ended."""
+        return parse_outcome(self.xcoms.get((task_ids.CLEAN_UP, OUTCOME_KEY)))
+
+    @property
+    def report_uri(self) -> str | None:
+        """The URI of report.json; None for a run that wrote none."""
+        value = (self.read_mapping(task_ids.CLEAN_UP, RETURN_VALUE) or {}).get("report_json")
+        return None if value is None else str(value)
+
+    @property
+    def run_totals(self) -> Mapping[str, Any] | None:
+        """The totals of a run that has ended: of its outcome, else of the summary that older versions pushed."""
+        if self.outcome is None:
+            return parse_summary(self.xcoms.get((task_ids.CLEAN_UP, RETURN_VALUE)))
+        totals = self.outcome.to_xcom()
+        if totals["records"] is not None and None in totals["records"].values():
+            del totals["records"]
+        return totals
+
+    def read_mapping(self, task_id: str, key: str) -> Mapping[str, Any] | None:
+        """An XCom that is a mapping; None for another value, or none."""
+        value = self.xcoms.get((task_id, key))
+        return value if isinstance(value, Mapping) else None
+
+
+def load_figures(session: Session, run: Run, *, patience_seconds: float = MAX_PATIENCE_SECONDS) -> Figures:
+    """The figures of a run in any state.
+
+    Where S3 or SageMaker have not answered after `patience_seconds`, those that Airflow's database has; the others go
+    on being read, and a later call finds them.
+    """
+    stored = _read_stored_run(session, run)
+    key = (run.dag_id, run.run_id)
+    fetch = _fetches.get(key)
+    if fetch is None:
+        fetch = _fetches[key] = _fetchers.submit(_fetch_figures, run, stored)
+        fetch.add_done_callback(lambda _: _fetches.pop(key, None))
     try:
-        return Figures(report=_load_report(read_pipeline_place(session, run.dag_id), uri), is_final=True)
-    except READ_ERRORS as error:
-        log.warning("cannot read the report of %s %s: %s", run.dag_id, run.run_id, error)
-        problem = f"The report at {uri} cannot be read: {error}"
-        if is_not_found(error):
-            problem = (
-                f"There is no report at {uri} any more: run files are deleted after keep_runs_days. The figures "
-                f"shown are from the run's tasks."
-            )
-    figures = _build_live_figures(session, found, run, [])
-    return Figures(report=figures, is_final=False, problems=(problem,))
+        return fetch.result(patience_seconds)
+    except TimeoutError:
+        return Figures(
+            plan=stored.plan,
+            outcome=stored.outcome,
+            report=_build_live_figures(stored, describe_jobs(None, stored.jobs, [])),
+            is_complete=False,
+        )
+
+
+#: What is being read from S3 and SageMaker at the moment, by DAG and run: whoever looks meanwhile waits for the same.
+_fetches: dict[tuple[str, str], Future[Figures]] = {}
+_fetchers = ThreadPoolExecutor(max_workers=8, thread_name_prefix="batch_runs")
+
+
+def _read_stored_run(session: Session, run: Run) -> _StoredRun:
+    place, problem = None, None
+    try:
+        place = read_pipeline_place(session, run.dag_id)
+    except ValueError as error:
+        problem = f"The run's files and jobs cannot be looked at: {error}"
+    return _StoredRun(
+        xcoms=read_xcoms(session, run, WANTED_XCOMS),
+        place=place,
+        place_problem=problem,
+        jobs=read_stored_jobs(session, run),
+        links=read_console_links(session, run),
+    )
+
+
+def _fetch_figures(run: Run, stored: _StoredRun) -> Figures:
+    """The figures with what is in S3 and at SageMaker."""
+    place, problems = stored.place, [stored.place_problem] if stored.place_problem else []
+    links = stored.links if stored.links and place is not None and leads_to_amazon(place) else ()
+    known: Any = {"plan": stored.plan, "outcome": stored.outcome, "links": links}
+    uri = stored.report_uri
+    if uri is not None and place is not None:
+        try:
+            return Figures(**known, report=_load_report(place, uri), is_final=True)
+        except READ_ERRORS as error:
+            log.warning("cannot read the report of %s %s: %s", run.dag_id, run.run_id, error)
+            problems = [_describe_report_error(uri, error)]
+    # Of a run with a report that cannot be read, what its jobs are is not worth a second problem.
+    jobs = describe_jobs(place, stored.jobs, problems if uri is None else [])
+    objects = None
+    if place is not None and not run.has_ended:
+        objects = count_objects_of_transforms(place, jobs.get("transform", ()))
+    live = _build_live_figures(stored, jobs)
+    return Figures(**known, report=live, objects=objects, problems=tuple(problems))
+
+
+def _describe_report_error(uri: str, error: Exception) -> str:
+    if not is_not_found(error):
+        return f"The report at {uri} cannot be read: {error}"
+    return (
+        f"There is no report at {uri} any more: run files are deleted after keep_runs_days. The figures shown are from "
+        f"the run's tasks."
+    )
+
+
+def _build_live_figures(
+    stored: _StoredRun, jobs: Mapping[str, Sequence[Mapping[str, Any]]]
+) -> Mapping[str, Any] | None:
+    """The figures without the report; None before there is a plan."""
+    plan = stored.plan
+    if plan is None:
+        return None
+    return build_live_report(
+        plan=plan,
+        jobs=jobs,
+        shard_stats=stored.read_mapping(*SHARD_STATS),
+        publish_result=stored.read_mapping(task_ids.PUBLISH, RETURN_VALUE),
+        run_totals=stored.run_totals,
+        prices=load_prices().override_prices(plan.get("prices") or {}),
+        as_of=time.time(),
+    )
 
 
 def read_report_html(run: Run, session: Session) -> bytes | None:
@@ -80,21 +222,6 @@ def read_report_html(run: Run, session: Session) -> bytes | None:
     storage = open_storage(place)
     _check_size(storage.head(uri), MAX_HTML_BYTES)
     return storage.read(uri)
-
-
-def require_run_file(place: PipelinePlace, uri: str) -> str:
-    """`uri`, if it is below the run files of the pipeline.
-
-    Otherwise a user who may write XComs of this DAG could have any object read with the pipeline's connection.
-
-    Raises:
-        ValueError: it is elsewhere.
-    """
-    if not uri.startswith(place.runs_prefix):
-        raise ValueError(
-            f"its XCom names {uri}, but the run files of the pipeline are below {place.runs_prefix}"
-        )
-    return uri
 
 
 def _load_report(place: PipelinePlace, uri: str) -> Mapping[str, Any]:
@@ -114,26 +241,3 @@ def _read_report(place: PipelinePlace, uri: str, etag: str) -> Mapping[str, Any]
     if not isinstance(report, dict) or report.get("version") != 1:
         raise ValueError("it is not a report of version 1")
     return report
-
-
-def open_storage(place: PipelinePlace) -> Storage:
-    """S3 through the pipeline's connection and region. Raises the errors in `READ_ERRORS`."""
-    return Storage(place.aws_conn_id, place.region)
-
-
-def _build_live_figures(
-    session: Session, found: Mapping[tuple[str, str], Any], run: Run, problems: list[str]
-) -> Mapping[str, Any] | None:
-    # A value that is not a mapping is a reference of a custom XCom backend.
-    readable = {pair: value for pair, value in found.items() if isinstance(value, Mapping)}
-    plan = readable.get((task_ids.PLAN, RETURN_VALUE))
-    if plan is None:
-        return None
-    return build_live_report(
-        plan=plan,
-        jobs=load_jobs(session, run, problems),
-        shard_stats=readable.get(SHARD_STATS),
-        publish_result=readable.get((task_ids.PUBLISH, RETURN_VALUE)),
-        report_summary=parse_summary(readable.get((task_ids.CLEAN_UP, RETURN_VALUE))),
-        as_of=time.time(),
-    )

@@ -20,7 +20,7 @@ _PLACES = (
     ("dag_run", "run?dag_id={DAG_ID}&run_id={RUN_ID}", {"url_route": "batch-inference-run"}),
     (
         "task_instance",
-        "task?dag_id={DAG_ID}&run_id={RUN_ID}&task_id={TASK_ID}",
+        "task?dag_id={DAG_ID}&run_id={RUN_ID}&task_id={TASK_ID}&map_index={MAP_INDEX}",
         {"url_route": "batch-inference-task"},
     ),
 )

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from airflow.providers.amazon.aws.hooks.s3 import S3Hook
+from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from batch_inference.aws.object_listing import list_objects
@@ -55,8 +56,10 @@ class ObjectSnapshot:
 class Storage:
     """One client for one task; every method takes full `s3://` URIs."""
 
-    def __init__(self, aws_conn_id: str | None, region: str | None = None) -> None:
-        self.client = get_client(S3Hook(aws_conn_id=aws_conn_id, region_name=region))
+    def __init__(
+        self, aws_conn_id: str | None, region: str | None = None, *, config: Config | None = None
+    ) -> None:
+        self.client = get_client(S3Hook(aws_conn_id=aws_conn_id, region_name=region, config=config))
 
     @property
     def region(self) -> str:

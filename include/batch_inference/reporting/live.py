@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from batch_inference.pricing.costs import StageUsage, merge_jobs
+from batch_inference.pricing.costs import Prices, StageUsage, compute_stage_cost, merge_jobs, sum_if_known
 from batch_inference.reporting.summary import TOTAL_FIGURES
 from batch_inference.verification.reconciliation import REFUSED_BY_MODEL
 
@@ -27,27 +27,33 @@ def build_live_report(
     jobs: Mapping[str, Sequence[Mapping[str, Any]]],
     shard_stats: Mapping[str, Any] | None,
     publish_result: Mapping[str, Any] | None = None,
-    report_summary: Mapping[str, Any] | None = None,
+    run_totals: Mapping[str, Any] | None = None,
+    prices: Prices | None = None,
     as_of: float,
 ) -> dict[str, Any]:
     """The figures that a page shows of a run without its report; `as_of` is the current time in epoch seconds.
 
     `plan` is the plan as JSON; `jobs` maps a stage to its jobs, each in the form of a sensor's XCom, with None for
-    times not reached; `shard_stats` is the XCom of `await_preprocess`, `publish_result` that of `publish`,
-    `report_summary` the summary of a report, each None until it exists.
+    times not reached; `shard_stats` is the XCom of `await_preprocess`, `publish_result` that of `publish`, each None
+    until it exists. `run_totals` are of a run that has ended: `seconds`, `billed_seconds`, `dollars`, and where they
+    are known `idle_seconds` and `records`. Without `prices` no cost of a stage is known.
     """
     report: dict[str, Any] = {
         **{key: plan[key] for key in _PLAN_FIELDS},
         "as_of": as_of,
-        "records": _records(shard_stats, publish_result, report_summary and report_summary["records"]),
+        "records": _records(shard_stats, publish_result, run_totals and run_totals.get("records")),
         "output": _output(plan, publish_result),
-        "stages": [_stage(stage, stage_jobs, shard_stats, as_of) for stage, stage_jobs in jobs.items()],
+        "stages": [
+            _stage(stage, stage_jobs, shard_stats, prices, as_of) for stage, stage_jobs in jobs.items()
+        ],
         "sentences": [entry["text"] for entry in plan["log"]],
         "first_rows": [],
     }
-    if report_summary is not None:
-        # A summary has the totals of the run without idle_seconds, which only the report has.
-        report["total"] = {**{key: report_summary[key] for key in TOTAL_FIGURES}, "idle_seconds": None}
+    if run_totals is not None:
+        report["total"] = {
+            **{key: run_totals[key] for key in TOTAL_FIGURES},
+            "idle_seconds": run_totals.get("idle_seconds"),
+        }
     return report
 
 
@@ -86,18 +92,27 @@ def _records(
 
 
 def _stage(
-    stage: str, jobs: Sequence[Mapping[str, Any]], shard_stats: Mapping[str, Any] | None, as_of: float
+    stage: str,
+    jobs: Sequence[Mapping[str, Any]],
+    shard_stats: Mapping[str, Any] | None,
+    prices: Prices | None,
+    as_of: float,
 ) -> dict[str, Any]:
     job = merge_jobs(jobs) if len(jobs) > 1 else jobs[0]
     created, has_started = job.get("created_at"), job.get("started_at") is not None
     usage = _measure(job, as_of)
+    # Failed attempts of a job are billed as well.
+    every = [each for job in jobs for each in (_measure(job, as_of), *_list_earlier_attempts(job))]
     return {
         "stage": stage,
         **{key: job.get(key) for key in _JOB_FIELDS},
         "provisioning_seconds": None if created is None else usage.provisioning_seconds,
         "running_seconds": usage.running_seconds if has_started else None,
         "instances": shard_stats.get("instances") if shard_stats and stage == "preprocess" else None,
-        "billed_seconds": sum(_measure(each, as_of).billed_seconds for each in jobs) if has_started else None,
+        "billed_seconds": sum(each.billed_seconds for each in every) if has_started else None,
+        "dollars": None
+        if prices is None or any(job["status"] == "unknown" for job in jobs)
+        else sum_if_known(compute_stage_cost(each, prices) for each in every),
     }
 
 
@@ -107,9 +122,24 @@ def _measure(job: Mapping[str, Any], as_of: float) -> StageUsage:
     return StageUsage(
         stage="",
         job_name="",
-        instance_type="",
+        instance_type=job.get("instance_type") or "",
         instance_count=job["instance_count"] or 1,
         created_at=created,
         started_at=job.get("started_at"),
         ended_at=ended,
     )
+
+
+def _list_earlier_attempts(job: Mapping[str, Any]) -> list[StageUsage]:
+    """What the failed attempts before a job used."""
+    return [
+        StageUsage(
+            stage="",
+            job_name="",
+            instance_type=each.get("instance_type") or job.get("instance_type") or "",
+            instance_count=1,
+            created_at=0.0,
+            earlier_billed_seconds=each["billed_seconds"],
+        )
+        for each in job.get("earlier_attempts") or ()
+    ]

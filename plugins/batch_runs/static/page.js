@@ -35,7 +35,14 @@
     shown = text;
     const fresh = new DOMParser().parseFromString(text, "text/html").body;
     const before = body.querySelector("[data-state]").dataset.state;
+    // What a person has opened, and where they are, stays.
+    const opened = [...body.querySelectorAll("details[open] > summary")].map((each) => each.textContent);
+    const focused = document.activeElement?.closest("#body a, #body summary")?.textContent;
     body.replaceChildren(...fresh.childNodes);
+    for (const summary of body.querySelectorAll("details > summary")) {
+      summary.parentElement.open = opened.includes(summary.textContent);
+    }
+    if (focused) [...body.querySelectorAll("a, summary")].find((each) => each.textContent === focused)?.focus();
     const now = body.querySelector("[data-state]").dataset.state;
     if (now !== before) document.getElementById("said").textContent = `The run is now ${now}.`;
     showTimes(body);
@@ -45,10 +52,14 @@
     const address = new URL(location.href);
     address.searchParams.set("body_only", "true");
     while (body.querySelector("[data-live]").dataset.live === "yes") {
-      await new Promise((resolve) => setTimeout(resolve, PAUSE));
-      if (document.hidden) continue;
+      // A page that is not complete asks at once: the answer comes when it is.
+      if (!body.querySelector("[data-loading]")) await new Promise((resolve) => setTimeout(resolve, PAUSE));
+      if (document.hidden && !body.querySelector("[data-loading]")) continue;
       const answer = await fetch(address, { credentials: "same-origin" }).catch(() => null);
-      if (answer === null) continue;
+      if (answer === null || answer.status >= 500) {
+        await new Promise((resolve) => setTimeout(resolve, PAUSE));
+        continue;
+      }
       // Logged out, or the run is gone: the reloaded page says so.
       if (answer.status >= 400 && answer.status < 500) return location.reload();
       if (answer.ok) replace(await answer.text());

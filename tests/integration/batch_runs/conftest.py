@@ -14,6 +14,7 @@ from fastapi.testclient import TestClient
 
 from batch_inference.aws.s3 import Storage
 from batch_inference.cli.laptop.environment import build_aws_connection
+from batch_runs import pipeline_storage
 from tests.integration.batch_runs.database import Database
 from tests.moto_server import running_moto
 
@@ -41,13 +42,16 @@ def login(airflow_db: Path) -> Iterator[Callable[[str], str]]:
 
 
 @pytest.fixture(scope="module")
-def host(login: Any) -> FastAPI:
-    """What Airflow's own application is to the pages."""
+def host(login: Any) -> Iterator[FastAPI]:
+    """What Airflow's own application is to the pages, which wait for S3 and SageMaker however slow this machine is."""
+    from batch_runs import app as pages
     from batch_runs.mount import serve_pages
 
-    host = FastAPI()
-    host.mount(PREFIX, serve_pages)
-    return host
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pages, "FIRST_PATIENCE_SECONDS", 60.0)
+        host = FastAPI()
+        host.mount(PREFIX, serve_pages)
+        yield host
 
 
 @pytest.fixture
@@ -89,6 +93,8 @@ def storage(airflow_db: Path) -> Iterator[Storage]:
     """An S3 with the bucket `bucket`, to which the connection of the pipelines leads."""
     with running_moto() as url, pytest.MonkeyPatch.context() as patch:
         patch.setenv("AIRFLOW_CONN_AWS_TEST", build_aws_connection(url))
+        # The pages keep a client for a while, which leads to another module's server.
+        pipeline_storage.close_clients()
         made = Storage("aws_test")
         made.client.create_bucket(Bucket="bucket")
         yield made

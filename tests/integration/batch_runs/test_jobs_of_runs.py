@@ -113,21 +113,22 @@ def test_jobs_are_linked_to_the_console_where_it_has_them(
 def test_the_canary_and_the_transform_after_it_are_both_linked_to_the_console(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def read_xcoms(_session: Any, _run: Any, keys: list[tuple[str, str]]) -> dict[tuple[str, str], Any]:
+    """Each once: the task that submits a job stores the same link as the one that waits for it."""
+
+    def read(_session: Any, _run: Any, keys: list[tuple[str, str]]) -> dict[tuple[str, str], dict[int, Any]]:
         where = {"region_name": "eu-central-1", "aws_domain": "aws.amazon.com"}
         return {
-            (task, key): {**where, "job_name": task} for task, key in keys if task.startswith("transform")
+            (task, key): {-1: {**where, "job_name": task.removeprefix("await_")}}
+            for task, key in keys
+            if task in ("transform_canary", "transform", "await_transform")
         }
 
-    client = types.SimpleNamespace(meta=types.SimpleNamespace(endpoint_url="https://s3.amazonaws.com"))
-    monkeypatch.setattr(links, "open_storage", lambda _: types.SimpleNamespace(client=client))
-    monkeypatch.setattr(links, "read_xcoms", read_xcoms)
-    monkeypatch.setattr(links, "read_pipeline_place", lambda *_: None)
-    found: Any = links.build_console_links_by_stage(None, types.SimpleNamespace(dag_id="churn"))  # type: ignore[arg-type]
+    monkeypatch.setattr(links, "read_mapped_xcoms", read)
+    found = links.group_by_stage(links.read_console_links(None, None))  # type: ignore[arg-type]
     addresses = [link.href for link in found["transform"]]
     for task in ("transform_canary", "transform"):
-        assert any(address.endswith(f"/transform-jobs/{task}") for address in addresses), addresses
-    assert found["preprocess"] == found["join"] == []
+        assert sum(address.endswith(f"/transform-jobs/{task}") for address in addresses) == 1, addresses
+    assert found.keys() == {"transform"}
 
 
 def transform_of(number: int) -> dict[str, Any]:
