@@ -105,7 +105,7 @@ def test_a_run_whose_records_nobody_counted_shows_no_count_of_them(read: Pages) 
 def test_what_the_run_cost_is_said_as_in_lists_and_what_only_the_report_knew_is_unknown(
     read: Pages, run_id: str
 ) -> None:
-    assert "300 s billed unknown idle $0.0192 cost" in read(run(run_id))
+    assert "5 min 00 s billed unknown idle $0.0192 cost" in read(run(run_id))
 
 
 def test_a_report_that_is_gone_is_said_to_be_and_what_is_shown_in_its_place(read: Pages) -> None:
