@@ -26,26 +26,45 @@ from sagemaker_jobs.airflow_compat import AirflowException, AirflowFailException
 
 
 class SageMakerJobError(AirflowException):
-    """Base of this package's errors.
+    """Base of this package's errors. `str()` has the message, with the advice after its first line.
 
     Attributes:
+        headline: one sentence: what failed and why; by default the first line of the message.
+        advice: what to do; None where the message says it.
         job_name: the job's final name; None where there is no job.
         status: how AWS said it ended.
         reason: name of the known cause, as in ``reasons.REASONS``.
+        exit_message: what a processing job wrote as its last words; None for all others.
+        log_group: of the job's logs in CloudWatch Logs.
+        log_lines: the last lines of its containers, each repetition once.
     """
 
     def __init__(
         self,
         message: str,
         *,
+        headline: str | None = None,
+        advice: str | None = None,
         job_name: str | None = None,
         status: str | None = None,
         reason: str | None = None,
+        exit_message: str | None = None,
+        log_group: str | None = None,
+        log_lines: tuple[str, ...] = (),
     ) -> None:
         super().__init__(message)
+        self.headline = headline or message.split("\n", 1)[0]
+        self.advice = advice
         self.job_name = job_name
         self.status = status
         self.reason = reason
+        self.exit_message = exit_message
+        self.log_group = log_group
+        self.log_lines = log_lines
+
+    def __str__(self) -> str:
+        first, newline, rest = str(self.args[0]).partition("\n")
+        return first + (f"\nWhat to do: {self.advice}" if self.advice else "") + newline + rest
 
 
 class RequestError(SageMakerJobError, AirflowFailException):

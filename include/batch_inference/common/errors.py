@@ -27,7 +27,20 @@ from __future__ import annotations
 
 
 class BatchInferenceError(Exception):
-    """Base class of the errors of this package. `str()` is one message for a person."""
+    """Base class of the errors of this package. `str()` is one message for a person.
+
+    Attributes: `headline`, what failed and why in one sentence; `advice`, what to do, or None where the message says
+    it.
+    """
+
+    advice: str | None = None
+
+    @property
+    def headline(self) -> str:
+        problems: tuple[str, ...] = getattr(self, "problems", ())
+        if len(problems) < 2:
+            return str(self).split("\n", 1)[0]
+        return f"{len(problems)} problems. The first: {problems[0]}"
 
 
 class PipelineError(BatchInferenceError):
@@ -37,10 +50,16 @@ class PipelineError(BatchInferenceError):
     allowed values.
     """
 
+    advice = "Correct the file; then clear `plan` with all that follows it, or start a new run."
+
     def __init__(self, file: str, problems: tuple[str, ...]) -> None:
         super().__init__(file, problems)
         self.file = file
         self.problems = tuple(problems)
+
+    @property
+    def headline(self) -> str:
+        return f"{self.file}: {super().headline}" if len(self.problems) > 1 else str(self)
 
     def __str__(self) -> str:
         if len(self.problems) == 1:
@@ -55,6 +74,8 @@ class PlaceholderError(BatchInferenceError):
 
 class ParamsError(BatchInferenceError):
     """The params of a run cannot be used. Attribute `problems`: one sentence each."""
+
+    advice = "Trigger a new run with values that are allowed."
 
     def __init__(self, problems: tuple[str, ...]) -> None:
         super().__init__(problems)
@@ -82,6 +103,8 @@ class SetupError(PlanError):
 class EmptyInputError(PlanError):
     """The input is empty and the pipeline says `on_empty: fail`."""
 
+    advice = "Correct the prefix, or wait for the upload; then clear `plan` with all that follows it."
+
 
 class PoolError(PlanError):
     """The Airflow pool of a pipeline does not limit its jobs, or cannot be read."""
@@ -104,6 +127,11 @@ class RequestLintError(BatchInferenceError):
 
 class TooManyRejectsError(BatchInferenceError):
     """More records were rejected than `max_rejected` of the pipeline allows."""
+
+    advice = (
+        "Look at the rejects, which hold each record with its reason. Correct the data, the rules or `max_rejected`; "
+        "then clear `plan` with all that follows it, or start a new run."
+    )
 
 
 class ManifestError(BatchInferenceError):
@@ -135,6 +163,14 @@ class RunHeldByGatesError(BatchInferenceError):
             f"the run is held and published nothing: {'; '.join(self.reasons)}. All of it is kept; to publish it as it "
             f'is, trigger the DAG by hand with {{"publish_run": "{self.run_id}"}}'
         )
+
+    @property
+    def headline(self) -> str:
+        return f"The run is held and published nothing: {'; '.join(self.reasons)}"
+
+    @property
+    def advice(self) -> str:  # type: ignore[override]  # of the run
+        return f'Look at the data. To publish it as it is, trigger the DAG with {{"publish_run": "{self.run_id}"}}.'
 
 
 class RunNotHeldError(BatchInferenceError):

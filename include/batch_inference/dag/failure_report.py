@@ -58,8 +58,8 @@ def report_failure(ti: Any) -> Iterator[None]:
         setattr(short, _REPORTED, True)
     else:
         return
-    # Outside of the handler, so that Airflow logs neither the long message nor the frames below this one.
-    raise short
+    # Outside of the handler and without a context: Airflow logs neither the long message nor the frames below.
+    raise short from None
 
 
 def push_failure(ti: Any, failure: Failure) -> None:
@@ -71,8 +71,11 @@ def push_failure(ti: Any, failure: Failure) -> None:
 
 
 def log_failure(failure: Failure) -> None:
-    """Log the message in lines of a readable length, each as a line of the log."""
-    for line in format_paragraphs(failure.message):
+    """Log the message, and what to do, in lines of a readable length, each as a line of the log."""
+    message = failure.message
+    if failure.advice and failure.advice not in message:
+        message = f"{message}\nWhat to do: {failure.advice}"
+    for line in format_paragraphs(message):
         log.error("%s", line)
 
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import copy
 import re
 import time
 from collections.abc import Mapping
 from typing import Any
 
+from botocore.exceptions import ClientError
 from pydantic import Field, ValidationError
 
 from batch_inference.common.errors import BatchInferenceError
 from batch_inference.config.sections.record_rules import FrozenModel
-from batch_inference.jobs.common.errors import JobError
+from batch_inference.jobs.common.errors import ConfigError, FunctionError, InputError, JobError, JoinError
 from sagemaker_jobs.airflow_compat import AirflowFailException
 from sagemaker_jobs.errors import SageMakerJobError
 
@@ -54,6 +56,62 @@ class Failure(FrozenModel):
         return self.model_dump(mode="json")
 
 
+_PLAN_AGAIN = "then clear `plan` with all that follows it, or start a new run."
+#: What to do about an error of our own jobs, by its class, with the kind of cause.
+JOB_ERRORS: Mapping[type[JobError], tuple[str, str]] = {
+    InputError: (
+        "input",
+        f"Correct the object that is named, or `input` in the pipeline file; {_PLAN_AGAIN}",
+    ),
+    ConfigError: (
+        "pipeline file",
+        f"Correct the pipeline file, or the image or wheels that the message names; {_PLAN_AGAIN}",
+    ),
+    FunctionError: ("function", f"Correct the pipeline's function; {_PLAN_AGAIN}"),
+    JoinError: (
+        "predictions",
+        f"The model must answer each record once and in order. Correct it, `transform` or `predictions`; {_PLAN_AGAIN}",
+    ),
+}
+_JOB_ERROR_CLASSES = {each.__name__: each for base in JOB_ERRORS for each in (base, *base.__subclasses__())}
+#: The exit message of several instances is that of each, one after the other.
+_EXIT_MESSAGE = re.compile(rf"({'|'.join(_JOB_ERROR_CLASSES)}): (.*)", re.DOTALL)
+_DENIED = ("AccessDenied", "AccessDeniedException", "403", "UnauthorizedOperation")
+
+
+def explain_job_error(error: SageMakerJobError) -> SageMakerJobError:
+    """The error of a job; where our own code in the container ended it, with the cause and advice of that.
+
+    To SageMaker that is an AlgorithmError, "the code in the container failed", although the input or the pipeline file
+    is wrong.
+    """
+    found = _EXIT_MESSAGE.search(error.exit_message or "")
+    advice = None if found is None else _find_job_advice(_JOB_ERROR_CLASSES[found[1]])
+    if found is None or advice is None or error.status != "Failed":
+        return error
+    explained = copy.copy(error)
+    explained.reason, explained.advice = advice
+    name, text = found.groups()
+    explained.headline = error.headline.replace(f"{name}: {text}", text)
+    explained.args = (str(error.args[0]).replace(f"failed: {name}: {text}", f"failed: {text}", 1),)
+    return explained
+
+
+def _find_job_advice(error_class: type[BaseException] | None) -> tuple[str, str] | None:
+    classes = () if error_class is None else error_class.__mro__
+    return next((JOB_ERRORS[each] for each in classes if each in JOB_ERRORS), None)
+
+
+def _choose_advice(error: BaseException) -> str | None:
+    own: str | None = getattr(error, "advice", None)
+    if own is not None:
+        return own
+    if isinstance(error, ClientError) and error.response.get("Error", {}).get("Code") in _DENIED:
+        return "Let Airflow's role do this; `batch-inference iam` prints the policy. Then clear the task."
+    advice = _find_job_advice(type(error))
+    return None if advice is None else advice[1]
+
+
 def is_for_people(error: BaseException) -> bool:
     """Whether an error's message says it all, so that its traceback tells nobody anything."""
     return isinstance(error, BatchInferenceError | JobError | SageMakerJobError)
@@ -62,23 +120,28 @@ def is_for_people(error: BaseException) -> bool:
 def build_failure(error: BaseException, ti: Any) -> Failure:
     """The failure of the task instance `ti`, which `error` ends.
 
-    An AirflowFailException that one of this project's errors caused counts as that error.
+    An AirflowFailException that one of this project's errors caused counts as that error. An error that is not for
+    people has its class in the headline.
     """
     will_retry = not isinstance(error, AirflowFailException) and ti.try_number <= (ti.max_tries or 0)
     if type(error) is AirflowFailException and error.__cause__ is not None:
         error = error.__cause__
     will_retry = will_retry and not isinstance(error, BatchInferenceError | JobError)
+    if isinstance(error, SageMakerJobError):
+        error = explain_job_error(error)
     message = str(error).strip() or type(error).__name__
-    headline = shorten(getattr(error, "headline", None) or message.split("\n", 1)[0], MAX_HEADLINE)
+    headline = getattr(error, "headline", None) or message.split("\n", 1)[0]
+    if not is_for_people(error) and not headline.startswith(type(error).__name__):
+        headline = f"{type(error).__name__}: {headline}"
     return Failure(
         task_id=ti.task_id,
         map_index=-1 if ti.map_index is None else ti.map_index,
         try_number=ti.try_number,
         at=time.time(),
         error=type(error).__name__,
-        headline=headline,
+        headline=shorten(headline, MAX_HEADLINE),
         message=_cut(message, MAX_MESSAGE),
-        advice=getattr(error, "advice", None),
+        advice=_choose_advice(error),
         job_name=getattr(error, "job_name", None),
         log_group=getattr(error, "log_group", None),
         log_lines=tuple(_cut(line, MAX_LOG_LINE) for line in getattr(error, "log_lines", ())[:MAX_LOG_LINES]),

@@ -1,7 +1,8 @@
-"""Builds the error for a job that failed or was stopped: status, AWS's reason, exit message, last log lines, advice."""
+"""Builds the error for a job that failed or was stopped: why, what to do, AWS's words, the last log lines."""
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from sagemaker_jobs.errors import (
@@ -12,11 +13,13 @@ from sagemaker_jobs.errors import (
     JobTimedOut,
     SageMakerJobError,
 )
+from sagemaker_jobs.failure.log_digest import LogDigest, digest_logs
 from sagemaker_jobs.failure.logs import tail_logs
 from sagemaker_jobs.failure.reasons import (
     STOPPED_BY_SOMEBODY,
     STOPPED_BY_US,
     TIME_LIMIT,
+    VAGUE_REASONS,
     WAIT_LIMIT,
     Reason,
     choose_advice,
@@ -31,6 +34,13 @@ if TYPE_CHECKING:
 TIMED_OUT = "its task timed out"
 RAN_TOO_LONG = "it reached its time limit"
 _CLOCK_TOLERANCE_SECONDS = 2.0
+_CAUSES_OF_STOPS = {
+    TIME_LIMIT: RAN_TOO_LONG,
+    WAIT_LIMIT: TIMED_OUT,
+    STOPPED_BY_US: "by Airflow",
+    STOPPED_BY_SOMEBODY: "by somebody on AWS",
+}
+_AWS_PREFIX = re.compile(r"^(?:AlgorithmError|ClientError): *(?:See job logs for more information\.?)?")
 
 
 def build_job_error(
@@ -44,15 +54,27 @@ def build_job_error(
 ) -> SageMakerJobError:
     """The exception for a job that ended as Failed or Stopped, or is Stopping.
 
-    Reads the job's logs. ``because`` becomes the first line of the message.
+    Reads the job's logs. ``because`` becomes the second line of the message.
     """
     reason = classify_job_end(kind, description, tags)
-    logs = tail_logs(hook, kind, name)
+    tails = tail_logs(hook, kind, name)
+    digest = digest_logs(tails)
     status = str(description[kind.status_field])
-    message = format_failure(kind, name, description, reason, tags, logs)
-    if because:
-        message = f"{because}\n{message}"
-    return _error_type(reason, status)(message, job_name=name, status=status, reason=reason.name)
+    cause = find_cause(reason, description, tags, digest)
+    ended = "failed" if status == "Failed" else "was stopped"
+    details = format_details(kind, name, description, tags, digest)
+    every_line = [line for tail in tails.values() for line in tail]
+    return _error_type(reason, status)(
+        "\n".join(filter(None, [f"SageMaker {kind.noun} {name} {ended}: {cause}", because, *details])),
+        headline=f"The {kind.noun} {ended}: {'. '.join(filter(None, (cause, because)))}",
+        advice=choose_advice(reason, every_line),
+        job_name=name,
+        status=status,
+        reason=reason.name,
+        exit_message=description.get("ExitMessage"),
+        log_group=kind.log_group,
+        log_lines=digest.lines,
+    )
 
 
 def classify_job_end(kind: JobKind, description: dict[str, Any], tags: dict[str, str]) -> Reason:
@@ -68,16 +90,23 @@ def classify_job_end(kind: JobKind, description: dict[str, Any], tags: dict[str,
     return TIME_LIMIT if _reached_max_runtime(kind, description) else STOPPED_BY_SOMEBODY
 
 
-def format_failure(
-    kind: JobKind,
-    name: str,
-    description: dict[str, Any],
-    reason: Reason,
-    tags: dict[str, str],
-    logs: dict[str, list[str]],
-) -> str:
-    """The error message, in several lines."""
-    lines = [f"SageMaker {kind.noun} {name} ended as {description[kind.status_field]} ({reason.name})."]
+def find_cause(reason: Reason, description: dict[str, Any], tags: dict[str, str], digest: LogDigest) -> str:
+    """Why the job ended, in one line: its exit message, or what its log says, where AWS's reason says little."""
+    if reason in _CAUSES_OF_STOPS:
+        return tags.get(STOPPED_TAG) or _CAUSES_OF_STOPS[reason]
+    said = _AWS_PREFIX.sub("", description.get("FailureReason") or "").strip(" ,")
+    if reason.name in VAGUE_REASONS:
+        return description.get("ExitMessage") or digest.cause or said or "neither AWS nor its log says why"
+    if reason.name == "ping" and digest.cause is not None:
+        return f"its container did not answer /ping: {digest.cause}"
+    return said
+
+
+def format_details(
+    kind: JobKind, name: str, description: dict[str, Any], tags: dict[str, str], digest: LogDigest
+) -> list[str]:
+    """The lines of the error message after the first: AWS's words, the job's, and the last lines of its log."""
+    lines: list[str] = []
     if description.get("FailureReason"):
         lines.append(f"FailureReason: {description['FailureReason']}")
     if STOPPED_TAG in tags:
@@ -85,14 +114,12 @@ def format_failure(
     if description.get("ExitMessage"):
         lines.append(f"ExitMessage: {description['ExitMessage']}")
     lines.append(f"Ran: {_format_run_time(kind, description)}.")
-    for stream, tail in logs.items():
-        lines.append(f"Last {len(tail)} lines of {kind.log_group} {stream}:")
-        lines.extend(f"    {line}" for line in tail)
-    if not logs:
+    if digest.lines:
+        lines.append(f"The last lines of {kind.log_group}, streams {name}/…:")
+        lines.extend(f"    {line}" for line in digest.lines)
+    else:
         lines.append(f"Nothing was logged in {kind.log_group} under {name}/.")
-    every_line = [line for tail in logs.values() for line in tail]
-    lines.append(f"What to do: {choose_advice(reason, every_line)}")
-    return "\n".join(lines)
+    return lines
 
 
 def _error_type(reason: Reason, status: str) -> type[SageMakerJobError]:

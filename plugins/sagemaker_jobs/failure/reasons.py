@@ -52,7 +52,7 @@ REASONS: tuple[Reason, ...] = (
         "ping",
         r"failed to respond to ping|did not pass the ping health check",
         "The model's container never answered GET /ping on port 8080 with status 200. Look for an import "
-        "error or a missing file in the log above: the model is loaded before the server answers.",
+        "error or a missing file in its log: the model is loaded before the server answers.",
     ),
     Reason(
         "memory",
@@ -122,21 +122,21 @@ REASONS: tuple[Reason, ...] = (
     Reason(
         "algorithm",
         r"AlgorithmError",
-        "The code in the container failed: the log above has its traceback. Fix the code or the record it "
+        "The code in the container failed, and its log says where. Correct the code, or the record that it "
         "names, then clear the task; running the same again would cost the same and end the same.",
     ),
     Reason(
         "client",
         r"ClientError",
-        "The container rejected what it was sent, or SageMaker the job's settings: the log above says "
-        "which object. Fix that, then clear the task.",
+        "The container rejected what it was sent, or SageMaker the job's settings: its log says "
+        "which object. Correct that, then clear the task.",
     ),
 )
 
 UNKNOWN = Reason(
     "unknown",
     r"",
-    "The reason is not one of the known ones, so the job is not run again by itself. Read the log above; "
+    "The reason is not one of the known ones, so the job is not run again by itself. Read its log; "
     "clear the task to try again.",
 )
 TIME_LIMIT = Reason(
@@ -167,6 +167,10 @@ STOPPED_BY_SOMEBODY = Reason(
 )
 
 
+#: Reasons of which AWS says "See job logs for more information": the log, or the exit message, has the cause.
+VAGUE_REASONS = frozenset({"algorithm", "client", "unknown"})
+
+
 def classify_failure_reason(failure_reason: str | None) -> Reason:
     """The known reason whose pattern matches a FailureReason, else UNKNOWN. Decides whether the job is retried."""
     text = failure_reason or ""
@@ -178,7 +182,7 @@ def choose_advice(reason: Reason, log_lines: list[str]) -> str:
 
     "AlgorithmError: See job logs for more information" says little; the log often has the cause.
     """
-    if reason.name not in {"algorithm", "client", "unknown"}:
+    if reason.name not in VAGUE_REASONS:
         return reason.advice
     text = "\n".join(log_lines)
     logged = (known for known in REASONS if known.applies_to_logs)

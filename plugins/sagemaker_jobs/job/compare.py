@@ -74,8 +74,8 @@ def check_job(spec: JobSpec, job: Job) -> None:
     if found_differences:
         raise JobMismatch(
             f"{spec.kind.noun} {job.name} exists ({job.status}) but is not what this task asks for, so it is "
-            f"not used: {'; '.join(found_differences)}. What to do: clear the submitting task, which gives "
-            "the job a new name.",
+            f"not used: {'; '.join(found_differences)}.",
+            advice="Clear the submitting task, which gives the job a new name.",
             job_name=job.name,
             status=job.status,
         )
@@ -92,6 +92,6 @@ def check_model(request: dict[str, Any], found: dict[str, Any]) -> None:
     if found_differences:
         raise JobMismatch(
             f"model {request['ModelName']} exists but differs from the request, so it is not used: "
-            f"{'; '.join(found_differences)}. What to do: clear the submitting task, which gives the model "
-            "a new name, or delete the model."
+            f"{'; '.join(found_differences)}.",
+            advice="Clear the submitting task, which gives the model a new name, or delete the model.",
         )

@@ -81,8 +81,9 @@ def ensure_job(
         )
     if earlier_jobs and is_given_up_trial(hook, spec, earlier_jobs[-1]):
         log.warning(
-            "%s\nThe trial is over, its work is done without it.",
-            build_reported_error(hook, earlier_jobs[-1]),
+            "%s: %s The trial is over, its work is done without it.",
+            earlier_jobs[-1].name,
+            build_reported_error(hook, earlier_jobs[-1]).headline,
         )
         return submit_attempt(hook, spec, earlier_jobs)
     decision = None
@@ -95,9 +96,8 @@ def ensure_job(
             because = "" if decision is None else decision.because
             _check_further_attempt(hook, spec, earlier_jobs, task_was_cleared, because)
         return submit_attempt(hook, spec, earlier_jobs)
-    log.warning(
-        "%s\nStarting attempt %d.", build_reported_error(hook, earlier_jobs[-1]), len(earlier_jobs) + 1
-    )
+    error = build_reported_error(hook, earlier_jobs[-1])
+    log.warning("%s: %s Starting attempt %d.", error.job_name, error.headline, len(earlier_jobs) + 1)
     return submit_attempt(hook, spec, earlier_jobs, decision)
 
 
@@ -286,7 +286,7 @@ def _check_further_attempt(
     billed = sum(not is_permanent_failure(job) for job in had_instances)
     if isinstance(error, AirflowFailException) or billed >= spec.max_attempts:
         raise error
-    log.warning("%s\nStarting attempt %d.", error, len(earlier_jobs) + 1)
+    log.warning("%s: %s Starting attempt %d.", error.job_name, error.headline, len(earlier_jobs) + 1)
 
 
 def _is_being_stopped_by_us(hook: SageMakerHook, job: Job) -> bool:
@@ -297,16 +297,16 @@ def _build_submit_error(spec: JobSpec, name: str, error: Exception) -> Exception
     """The error for a job that AWS did not accept."""
     text = f"AWS did not accept {spec.kind.noun} {name}: {error}"
     reason = classify_failure_reason(str(error))
-    advice = f"\nWhat to do: {reason.advice}" if reason.name != "unknown" else ""
+    advice = reason.advice if reason.name != "unknown" else None
     if get_error_code(error) == "ResourceLimitExceeded":
         fits = QuotaExceeded if _fits_quota(str(error)) else RequestRefused
-        return fits(f"{text}{advice}", job_name=name)
+        return fits(text, advice=advice, job_name=name)
     if is_transient_error(error):
-        return SubmitFailed(f"{text}{advice}", job_name=name)
+        return SubmitFailed(text, advice=advice, job_name=name)
     if spec.model is not None and "Could not find model" in str(error):
         # It was created, or found, a moment ago.
         return NotVisibleYet(text, job_name=name)
-    return RequestRefused(f"{text}{advice}", job_name=name)
+    return RequestRefused(text, advice=advice, job_name=name)
 
 
 def _fits_quota(message: str) -> bool:

@@ -326,7 +326,7 @@ class JobWaitMixin(AwsBaseHookMixin[SageMakerHook], metaclass=BaseOperatorMeta):
             )  # fmt: skip
         next_retry = SubmitRetryState(since=submit_retry["since"], pauses=submit_retry["pauses"] + 1)
         if error.reason == "capacity" and next_retry["pauses"] < len(list_instance_types(spec)):
-            self.log.warning("%s\nTrying the next instance type.", error)
+            self.log.warning("%s Trying the next instance type.", error.headline)
             return self.submit_or_adopt(context, spec, next_retry)
         capacity_wait = parse_optional_float(self.capacity_wait_seconds, "capacity_wait_seconds") or 0.0
         pause = min(self.first_retry_pause_seconds * 2.0 ** submit_retry["pauses"], _LONGEST_PAUSE_SECONDS)
@@ -340,7 +340,7 @@ class JobWaitMixin(AwsBaseHookMixin[SageMakerHook], metaclass=BaseOperatorMeta):
         pause *= random.uniform(0.8, 1.2)  # noqa: S311 - spreads load, keeps no secret
         if time.time() + pause > until:
             raise error
-        self.log.warning("%s\nRetrying in %.0f s, without holding a worker.", error, pause)
+        self.log.warning("%s Retrying in %.0f s, without holding a worker.", error.headline, pause)
         self.defer(
             trigger=TimeDeltaTrigger(datetime.timedelta(seconds=pause)),
             method_name="retry_submit",

@@ -488,7 +488,7 @@ def test_a_job_that_names_no_refused_object_fails_as_before(world: World) -> Non
     """A container that cannot start: no second job, and its own reason."""
     world.prepare({"algo-1-00000": records(0, 9)}, set())
     world.aws.end(world.ensure().name, "Failed", FailureReason="AlgorithmError: See job logs")
-    with pytest.raises(JobFailedPermanently, match="ended as Failed") as failed:
+    with pytest.raises(JobFailedPermanently, match=r"job .* failed: ") as failed:
         world.ensure()
     assert "further job" not in str(failed.value)
     assert world.jobs() == ["1"]
@@ -583,7 +583,7 @@ def test_a_log_that_may_not_be_read_hides_nothing(world: World, monkeypatch: pyt
         raise ClientError({"Error": {"Code": "AccessDeniedException", "Message": "no"}}, "GetLogEvents")
 
     monkeypatch.setattr("batch_inference.dag.bad_record_search.read_rejected_objects", denied)
-    with pytest.raises(JobFailed, match=r"(?s)Which objects were refused cannot be read.*ended as Failed"):
+    with pytest.raises(JobFailed, match=r"(?s)failed: .*Which objects were refused cannot be read"):
         world.ensure()
 
 

@@ -142,7 +142,8 @@ def test_without_a_further_job_the_failure_stands(
     )
     with pytest.raises(JobFailedPermanently) as failed:
         sensor.execute(context_of(sensor))
-    assert str(failed.value).startswith("Too many" if answer else "SageMaker transform job score-0123-1")
+    assert str(failed.value).startswith("SageMaker transform job score-0123-1 failed: ")
+    assert ("\nToo many" in str(failed.value)) is bool(answer)
     with pytest.raises(TaskDeferred):
         sensor.execute(context_of(sensor, try_number=2, max_tries=1))
     assert list(aws.jobs) == ["score-0123-1", "score-0123-2"]

@@ -284,7 +284,7 @@ def test_a_task_whose_time_is_up_stops_its_job_and_tries_again(embedded: Embedde
     for try_number in (1, 2):
         with told(JobTimedOut) as said:
             run(sensor_of(submitted, timeout=2, retries=1), try_number=try_number)
-        assert "wait limit" in said[0]
+        assert "was stopped: its task timed out" in said[0]
         assert embedded.status("processing", try_number) in {"Stopping", "Stopped"}
 
 
@@ -297,7 +297,7 @@ def test_aws_stopping_a_job_at_its_own_limit_is_a_timeout(embedded: Embedded):
     for try_number in (1, 2):
         with told(JobRanTooLong) as said:
             run(sensor_of(submitted), try_number=try_number)
-        assert "ended as Stopped (time limit)" in said[0]
+        assert "was stopped: it reached its time limit" in said[0]
     assert embedded.jobs("processing") == 1
 
 

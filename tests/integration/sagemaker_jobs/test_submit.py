@@ -102,7 +102,7 @@ def test_a_failure_that_may_pass_makes_room_for_the_next_attempt(
         "/work-0123-2/"
     )
     aws.end("work-0123-2", "Failed", FailureReason=reason)
-    with pytest.raises(JobFailed, match="work-0123-2 ended as Failed"):
+    with pytest.raises(JobFailed, match="work-0123-2 failed"):
         ensure_job(hook, spec)
     assert aws.count("CreateProcessingJob") == 2
 
@@ -178,7 +178,7 @@ def test_a_job_that_differs_from_the_request_is_not_adopted(aws: FakeSageMaker, 
     message = str(raised.value)
     assert "ProcessingResources.ClusterConfig.InstanceCount is 2, requested was 3" in message
     assert "Environment.WORKERS is '8', requested was '9'" in message
-    assert "clear the submitting task" in message
+    assert "Clear the submitting task" in message
 
 
 def test_a_model_of_the_same_name_and_other_content_is_not_used(aws: FakeSageMaker, hook: SageMakerHook):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -86,9 +87,10 @@ def config(
 
 @dataclass
 class ContainerResult:
-    """What one host's run left behind."""
+    """What one host's run left behind; `error` is the class that its exit message begins with, or empty."""
 
     exit_code: int
+    error: str
     message: str
     stderr: str
     output: Path
@@ -164,12 +166,15 @@ def run_job(
         text=True,
         check=False,
     )
-    message = base / "output" / "message"
+    path = base / "output" / "message"
+    said = re.fullmatch(r"(?s)(?:(\w+Error): )?(.*)", path.read_text("utf-8") if path.exists() else "")
+    assert said is not None
     output = base / "processing" / "output"
     manifest = output / "manifest" / f"{host}.json"
     return ContainerResult(
         exit_code=done.returncode,
-        message=message.read_text("utf-8") if message.exists() else "",
+        error=said[1] or "",
+        message=said[2],
         stderr=done.stderr,
         output=output,
         host=host,

@@ -336,7 +336,7 @@ optional, `n` (whole number). The [runbook](../operations/runbook.md#when-the-da
 
 ## Objects that end the job
 
-The run scores nothing. The message is the job's `ExitMessage`, the sensor's error, and the last line of its log.
+The run scores nothing. The message is in the job's `ExitMessage`, the sensor's error, and the last line of its log.
 
 | input | message |
 |---|---|

@@ -33,6 +33,7 @@ def test_an_object_that_is_something_else_is_named(
     assert ended.exit_code == 1
     assert ended.message.startswith(message)
     assert "\n" not in ended.message
+    assert ended.error == "InputError"
     assert ended.stderr.strip() == f"InputError: {ended.message}"
     assert ended.manifest == {}
 
@@ -63,6 +64,7 @@ def test_a_configuration_that_cannot_be_carried_out_names_the_field(
     ended = run_preprocess(tmp_path, {**config(AB), **change}, {"one.csv": b"a,1\n"})
     assert ended.exit_code == 1
     assert ended.message.startswith(message)
+    assert ended.error == "ConfigError"
     assert ended.stderr.strip() == f"ConfigError: {ended.message}"
 
 

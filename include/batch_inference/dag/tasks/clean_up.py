@@ -38,7 +38,16 @@ class RunFailedError(BatchInferenceError):
     def __init__(self, outcome: RunOutcome) -> None:
         super().__init__(outcome)
         self.outcome = outcome
-        self.headline, self.advice = outcome.headline, outcome.advice
+
+    @property
+    def headline(self) -> str:
+        """The outcome's."""
+        return self.outcome.headline
+
+    @property
+    def advice(self) -> str | None:  # type: ignore[override]  # of the run
+        """The outcome's."""
+        return self.outcome.advice
 
     def __str__(self) -> str:
         return "\n".join(filter(None, (self.headline, self.advice and f"What to do: {self.advice}")))

@@ -64,8 +64,10 @@ def run_job(job: Callable[[Container], str]) -> int:
         install_wheels(container.get_input_dir("wheels"))
         message = job(container)
     except JobError as error:
-        print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
-        write_exit_message(str(error))
+        # The class is part of both: the task that waits for this job chooses its advice by it.
+        message = f"{type(error).__name__}: {error}"
+        print(message, file=sys.stderr, flush=True)
+        write_exit_message(message)
         return 1
     except Exception as error:
         write_exit_message(f"{type(error).__name__}: {error}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from difflib import get_close_matches
 from typing import Iterable, Iterator, Optional, Sequence, Tuple, TypeVar
 
 from batch_inference.jobs.common.errors import InputError
@@ -181,7 +182,15 @@ def _parse_header(header: Sequence[str], input_config: InputConfig, uri: str) ->
         if which:
             raise InputError(
                 f"{uri}: the header has {problem} {', '.join(map(repr, which))}; "
-                f"the pipeline names {', '.join(input_config.column_names)}. "
-                "If the first line is data, set input.header to false"
+                f"the pipeline names {', '.join(input_config.column_names)}."
+                f"{_suggest_column(which[0], input_config.find_missing(names))} "
+                "Correct the header or input.columns; if the first line is data, set input.header to false"
             )
     return names
+
+
+def _suggest_column(name: str, missing: Iterable[str]) -> str:
+    """` Did you mean 'x'?` for the missing column that is closest to a name of the header, or an empty text."""
+    folded = {each.lower(): each for each in missing if each != name}
+    found = get_close_matches(name.lower(), folded, n=1, cutoff=0.6)
+    return f" Did you mean {folded[found[0]]!r}?" if found else ""

@@ -27,4 +27,4 @@ def test_every_key_of_the_file_and_of_its_sections_has_a_row_with_a_description(
 def test_every_known_reason_has_a_row_with_its_advice() -> None:
     rows = [line for line in render_job_failures().splitlines() if line.startswith("| ")]
     assert all(any(line.startswith(f"| {reason.name} |") for line in rows) for reason in REASONS)
-    assert all(line.count(" | ") >= 3 for line in rows)
+    assert all(line.count(" | ") >= 2 for line in rows)
