@@ -56,7 +56,7 @@ class Progress:
         elapsed_seconds: since the run started.
         ends_at: when the run should end, by the plan and by how far the jobs are; None once it takes longer.
         latest_end: when it ends at the latest, with the confidence of the plan.
-        deadline: the one of the pipeline.
+        deadline: when the run is late, as `notify.on_late` says it too.
         dollars, expected_dollars, highest_dollars: what the jobs cost so far, and by the plan.
     """
 
@@ -110,7 +110,7 @@ def build_progress(
         elapsed_seconds=elapsed,
         ends_at=None if remaining is None else datetime.fromtimestamp(now.timestamp() + remaining, UTC),
         latest_end=_add_seconds(run.started_at, estimate.get("seconds_high")),
-        deadline=_parse_time(plan and plan.get("deadline")),
+        deadline=_parse_time(plan and (plan.get("due") or plan.get("deadline"))),
         dollars=sum_if_known(job["dollars"] for job in jobs.values() if job["billed_seconds"] is not None),
         expected_dollars=estimate.get("dollars"),
         highest_dollars=estimate.get("dollars_high"),

@@ -14,6 +14,7 @@ import logging
 import secrets
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any, Literal
@@ -147,13 +148,28 @@ def read_planned_run(storage: Storage, paths: RunPaths) -> PlannedRun | None:
     return PlannedRun(Plan.from_document(json.loads(stored.content), paths.plan), stored.last_modified)
 
 
+@dataclass(frozen=True, slots=True)
+class _OtherRun:
+    """A task instance under the name of another run: for templates such as `{{ ti.dag_id }}`."""
+
+    task_instance: Any
+    dag_id: str
+    run_id: str
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.task_instance, name)
+
+
 def build_run_context(context: Mapping[str, Any], pipeline: Pipeline, run_id: str) -> dict[str, Any]:
     """The context of the task that looks, with the DAG and the run of another, for the templates of notifiers."""
+    ti = _OtherRun(context["ti"], pipeline.name, run_id)
     return {
         **context,
         "dag": DAG(dag_id=pipeline.name, schedule=None),
         "dag_run": SimpleNamespace(dag_id=pipeline.name, run_id=run_id),
         "run_id": run_id,
+        "ti": ti,
+        "task_instance": ti,
     }
 
 

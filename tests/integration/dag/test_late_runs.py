@@ -32,7 +32,11 @@ from tests.unit.builders import document, plan
 NOW = datetime.now(UTC)
 HOUR = timedelta(hours=1)
 #: The context of the run `r`.
-CONTEXT = {"run_id": "r", "dag": DAG("churn", schedule=None)}
+CONTEXT = {
+    "run_id": "r",
+    "ti": SimpleNamespace(dag_id="churn", run_id="r"),
+    "dag": DAG("churn", schedule=None),
+}
 
 
 class Recorder(BaseNotifier):
@@ -98,7 +102,7 @@ def config(storage: Storage) -> Pipeline:
     """A pipeline with a deadline and a notifier, with a work prefix of its own."""
     changes = {
         "aws_conn_id": "aws_test", "work": f"s3://bucket/work-{uuid4().hex}", "goals.deadline": 60,
-        "notify": {"on_late": named("{{ dag.dag_id }}/{{ run_id }}: {{ late }}")},
+        "notify": {"on_late": named("{{ ti.dag_id }}/{{ ti.run_id }}: {{ late }}")},
     }  # fmt: skip
     return Pipeline.model_validate(document(changes))
 
@@ -132,6 +136,8 @@ def test_a_run_that_is_queued_beyond_its_deadline_is_told_once(config: Pipeline,
     assert notify_of_pipeline(config, context) == []
     (message,) = told
     assert message.startswith(f"churn/{late}: churn, run {late}, is late: its deadline was ")
+    other = late_runs.build_run_context(context, config, late)
+    assert (other["ti"].task_id, other["dag"].dag_id, other["run_id"]) == (ti.task_id, "churn", late)
     assert message.endswith("It has not begun.")
 
 
@@ -175,10 +181,9 @@ def test_a_late_end_is_told_if_nobody_was(
     made = write_plan(storage, config, "by hand", NOW - HOUR)
     notify_of_late_end("churn", made, {"dag_run": SimpleNamespace(run_id="release")})
     assert told == []
+    run = SimpleNamespace(dag_id="churn", run_id="by hand")
     for _ in range(2):
-        notify_of_late_end(
-            "churn", made, {**CONTEXT, "dag_run": SimpleNamespace(run_id="by hand"), "run_id": "by hand"}
-        )
+        notify_of_late_end("churn", made, {**CONTEXT, "dag_run": run, "run_id": run.run_id, "ti": run})
     (message,) = told
     assert message.startswith("churn/by hand: churn, run by hand, ended at ")
 
