@@ -19,6 +19,7 @@ from local_aws.api.access import AccessControl
 from local_aws.api.admin import AdminApplication
 from local_aws.api.call import Services
 from local_aws.api.lookups import AwsClients
+from local_aws.api.price_list import PriceListApplication
 from local_aws.api.sagemaker_api import SageMakerApplication
 from local_aws.api.service_quotas import ServiceQuotasApplication
 from local_aws.api.shapes.service_models import load_service_model
@@ -27,7 +28,7 @@ from local_aws.jobs.capacity import Capacity
 from local_aws.jobs.job import SharedJobContext, fail_interrupted_jobs
 from local_aws.jobs.process import SweeperProcess, build_runner_environment
 from local_aws.jobs.supervisor import Supervisor
-from local_aws.settings import Settings
+from local_aws.settings import Settings, SettingsError
 from local_aws.state.database import SchemaError
 from local_aws.state.store import Store
 
@@ -74,6 +75,10 @@ class LocalAws:
         if self._data_dir.stat().st_uid == os.getuid():
             # S3, requests with their environment variables, and logs are private to the owner.
             self._data_dir.chmod(0o700)
+        try:
+            price_list = PriceListApplication(self._settings)
+        except SettingsError as error:
+            raise ServerError(str(error)) from error
         self._lock_data_dir()
         images = self._settings.images_file
         if images is not None and not Path(images).is_file():
@@ -110,6 +115,7 @@ class LocalAws:
             raise ServerError(str(error)) from error
         self._router.sagemaker = SageMakerApplication(self._services)
         self._router.quotas = ServiceQuotasApplication(self._settings, self._router.moto.handle)
+        self._router.price_list = price_list
         self._router.admin = AdminApplication(self._services)
         self._router.faults = self._services.faults
         self._thread = threading.Thread(target=self._server.serve_forever, name="server", daemon=True)

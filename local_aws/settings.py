@@ -47,6 +47,11 @@ class Settings(BaseModel):
     instance_quotas. AWS's defaults are not published; new accounts often have 0."""
     instance_quotas: dict[str, int] = {}
     """Quotas by AWS's name, e.g. {'ml.m5.xlarge for transform job usage': 8}."""
+    price_list: Literal["served", "denied"] = "served"
+    """Whether GetProducts answers prices, or AccessDeniedException, as to a role without pricing:GetProducts."""
+    price_list_file: str | None = None
+    """A YAML file of the prices that GetProducts answers, in the form of local_aws/api/prices.yaml; none means that
+    table, which has us-east-1 alone: other regions have no price."""
     quota_released: Literal["end", "stopping"] = "end"
     """When a stopped job's instances leave the quota: with Stopped, or already with Stopping. Undocumented."""
     capacity: dict[str, int] = {}

@@ -74,6 +74,18 @@ class QuotaPaginationTokenError(AwsError, code="InvalidPaginationTokenException"
     """The token is not one that Service Quotas returned."""
 
 
+class PriceListParameterError(AwsError, code="InvalidParameterException", message_member="Message"):
+    """The Price List does not take the value of a parameter."""
+
+
+class PriceListTokenError(AwsError, code="InvalidNextTokenException", message_member="Message"):
+    """The token is not one that the Price List returned."""
+
+
+class PriceListAccessError(AwsError, code="AccessDeniedException", message_member="Message"):
+    """The caller may not read the Price List."""
+
+
 class ThrottlingError(AwsError, code="ThrottlingException"):
     """The request rate is exceeded."""
 

@@ -1,4 +1,4 @@
-"""Routes each request of the port: SageMaker and its quotas to our handlers, the other services to moto."""
+"""Routes each request of the port: SageMaker, its quotas and its prices to our handlers, other services to moto."""
 
 from __future__ import annotations
 
@@ -11,19 +11,27 @@ from local_aws.api.errors import AwsError
 from local_aws.api.json_protocol import Application, Environ, StartResponse
 from local_aws.api.moto_services import MotoServices
 from local_aws.api.s3_faults import build_s3_error, parse_s3_operation
-from local_aws.api.services import S3, SAGEMAKER, SERVICE_QUOTAS, ServiceRequest, parse_service_request
+from local_aws.api.services import (
+    PRICE_LIST,
+    S3,
+    SAGEMAKER,
+    SERVICE_QUOTAS,
+    ServiceRequest,
+    parse_service_request,
+)
 from local_aws.faults import S3_KINDS, FaultInjector, parse_access_key
 
 
 class Router:
     """The WSGI application within AccessControl.
 
-    `sagemaker`, `quotas`, `admin` and `faults` are set once the port is known, since they need it.
+    `sagemaker`, `quotas`, `price_list`, `admin` and `faults` are set once the port is known, since they need it.
     """
 
     def __init__(self) -> None:
         self.sagemaker: Application | None = None
         self.quotas: Callable[[ServiceRequest, StartResponse], Iterable[bytes]] | None = None
+        self.price_list: Callable[[ServiceRequest, StartResponse], Iterable[bytes]] | None = None
         self.admin: Application | None = None
         self.faults = FaultInjector()
         self.is_closing = False
@@ -63,6 +71,8 @@ class Router:
             return self.sagemaker(service_request.environ, start_response)
         if service_request.service is SERVICE_QUOTAS and self.quotas is not None:
             return self.quotas(service_request, start_response)
+        if service_request.service is PRICE_LIST and self.price_list is not None:
+            return self.price_list(service_request, start_response)
         if service_request.service is not S3:
             return self.moto.handle(service_request, start_response)
         s3_error = self._s3_fault(environ, start_response)

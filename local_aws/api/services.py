@@ -65,10 +65,11 @@ IAM = Service("IAM", "iam", "query")
 LOGS = Service("CloudWatch Logs", "logs", "json", "Logs_20140328.")
 CLOUDWATCH = Service("CloudWatch", "monitoring", "json", "GraniteServiceVersion20100801.")
 SERVICE_QUOTAS = Service("Service Quotas", "servicequotas", "json", "ServiceQuotasV20190624.")
+PRICE_LIST = Service("Price List", "pricing", "json", "AWSPriceListService.")
 GLUE = Service("Glue", "glue", "json", "AWSGlue.")
 SNS = Service("SNS", "sns", "query")
 SQS = Service("SQS", "sqs", "json", "AmazonSQS.")
-SERVICES = (SAGEMAKER, S3, STS, IAM, LOGS, CLOUDWATCH, SERVICE_QUOTAS, GLUE, SNS, SQS)
+SERVICES = (SAGEMAKER, S3, STS, IAM, LOGS, CLOUDWATCH, SERVICE_QUOTAS, PRICE_LIST, GLUE, SNS, SQS)
 BY_SIGNING_NAME = {service.signing_name: service for service in SERVICES}
 
 # Operations that AWS accepts without a signature.

@@ -99,8 +99,8 @@ def calls(request: Request) -> Iterator[Call]:
     """The IAM calls of a request. Raises AssertionError for one of a kind that is not known here."""
     if request.service == "s3":
         return s3_calls(request)
-    if request.service in {"servicequotas", "cloudwatch", "monitoring"}:
-        service = "servicequotas" if request.service == "servicequotas" else "cloudwatch"
+    if request.service in {"servicequotas", "pricing", "cloudwatch", "monitoring"}:
+        service = "cloudwatch" if request.service == "monitoring" else request.service
         return iter([Call(f"{service}:{request.operation}", "*")])
     if request.service == "iam":
         return iter(

@@ -146,6 +146,10 @@ class PolicyError(BatchInferenceError):
     """The pipeline file does not determine the resources that its IAM policies name."""
 
 
+class PriceListError(BatchInferenceError):
+    """AWS's price list cannot be read, or does not have the region."""
+
+
 class HandoffError(BatchInferenceError):
     """The result of an earlier task is missing, or belongs to another plan of the run."""
 

@@ -125,6 +125,11 @@ def build_costs_prefix(*, work: str, pipeline: str) -> str:
     return CostPaths(build_runs_prefix(work=work, pipeline=pipeline)).months
 
 
+def build_prices_uri(*, work: str, pipeline: str, region: str) -> str:
+    """The prices of a region, as AWS's price list had them when a plan read it."""
+    return f"{build_runs_prefix(work=work, pipeline=pipeline)}_prices/{region}.json"
+
+
 class _Below:
     """A URI below the root of the paths that have it."""
 

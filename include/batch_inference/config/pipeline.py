@@ -159,8 +159,8 @@ class Pipeline(FrozenModel):
     )
     prices: dict[str, Annotated[StrictFloat, Field(ge=0)]] = Field(
         default_factory=dict,
-        description="Your own prices in dollars per instance hour, by instance type. Default: a table with us-east-1's "
-        "prices, whatever the region of the jobs.",
+        description="Your own prices in dollars per instance hour, by instance type. Default: AWS's price list of the "
+        "region, where Airflow's role may read it, else a dated table of us-east-1's prices.",
     )
     notify: NotifySection = NotifySection()
     quotas: dict[str, Annotated[StrictInt, Field(ge=0)]] = Field(

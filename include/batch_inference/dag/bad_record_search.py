@@ -35,7 +35,7 @@ from batch_inference.jobs.config.join_spec import JoinSpec
 from batch_inference.jobs.join.aligned_join import run_in_order
 from batch_inference.jobs.join.merge_pieces import MergedFiles, TransformedPiece, merge_shard
 from batch_inference.planning.plan import Plan
-from batch_inference.pricing.costs import load_prices, sum_if_known
+from batch_inference.pricing.costs import sum_if_known
 from batch_inference.requests.sagemaker import build_join_spec
 from batch_inference.run.run_context import read_plan
 from batch_inference.verification.bad_records import (
@@ -205,7 +205,7 @@ def _check_budget(
     budget, estimate = plan.budget, plan.estimate
     if budget is None:
         return step
-    prices = load_prices().override_prices(plan.prices)
+    prices = plan.get_prices()
 
     def dollars(job: Job) -> float | None:
         return prices.compute_cost(

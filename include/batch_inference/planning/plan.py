@@ -20,6 +20,7 @@ from batch_inference.planning.inputs.input_layout import LayoutPlan
 from batch_inference.planning.inputs.input_listing import InputPlan, NaivePlan
 from batch_inference.planning.model_version import ModelPlan
 from batch_inference.planning.plan_log import PlanLogEntry
+from batch_inference.pricing.costs import Prices, load_prices
 
 #: The members of plan.json that hold the pipeline and the requests to SageMaker.
 PIPELINE_KEY, REQUESTS_KEY = "config", "requests"
@@ -103,7 +104,9 @@ class Plan(FrozenModel):
 
     `code_digest` is that of the code that the run's jobs execute. `due` is when the run is late: its `deadline`,
     counted from the time at which it should have started, see `resolve_due_time`. `layout` says how the transform reads
-    the input where there is no `preprocess`; one of `layout` and `preprocess` is None.
+    the input where there is no `preprocess`; one of `layout` and `preprocess` is None. `prices` are those of the
+    pipeline file; `price_table` has them and those of the other types that the run may use, and None is of an earlier
+    version.
     """
 
     version: Literal[1] = 1
@@ -127,6 +130,7 @@ class Plan(FrozenModel):
     join: JoinPlan
     naive: NaivePlan
     prices: dict[str, float] = Field(default_factory=dict)
+    price_table: Prices | None = None
     region: str | None = None
     deadline: datetime | None = None
     due: datetime | None = None
@@ -147,6 +151,10 @@ class Plan(FrozenModel):
     def sentences(self) -> tuple[str, ...]:
         """The sentences of the log, for people."""
         return tuple(entry.text for entry in self.log)
+
+    def get_prices(self) -> Prices:
+        """The prices by which this run is planned and reported, whatever AWS's price list says later."""
+        return self.price_table or load_prices().override_prices(self.prices)
 
     def require_layout(self) -> LayoutPlan:
         """The layout of the input of a run without `preprocess`. Raises ValueError for another run."""

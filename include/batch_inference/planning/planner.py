@@ -34,6 +34,7 @@ from batch_inference.planning.clusters.cluster_choice import (
 )
 from batch_inference.planning.clusters.cluster_model import ClusterPlan, SizedStage, StageWorkload
 from batch_inference.planning.clusters.estimate import (
+    Estimate,
     estimate_run,
     format_nights,
     format_nights_at_least,
@@ -44,7 +45,11 @@ from batch_inference.planning.clusters.exploration import (
     KnownSettings,
     TrialPlan,
 )
-from batch_inference.planning.clusters.instance_quotas import find_tightest_quota, list_instance_types
+from batch_inference.planning.clusters.instance_quotas import (
+    find_tightest_quota,
+    list_instance_types,
+    list_run_types,
+)
 from batch_inference.planning.clusters.join_sizing import build_join_workload, plan_join_job
 from batch_inference.planning.clusters.rate_model import Rate
 from batch_inference.planning.clusters.work_division import EqualShards, SizeProfile, WholeObjects
@@ -152,6 +157,7 @@ def make_plan(
         model=context.model,
         naive=naive,
         prices=dict(pipeline.prices),
+        price_table=context.prices.select_types(list_run_types(pipeline, params)),
         region=run.region,
         log=tuple(planner.log.entries),
         **planned,
@@ -216,7 +222,9 @@ class _RunPlanner:
             self.on_decision(decision)
         clusters, reason = decision.cluster_plan, _explain_instance_count(decision)
         transform_stage = clusters.get_stage("transform")
-        self._log_input_and_goals(decision)
+        estimate = estimate_run(clusters, decision.goals.confidence)
+        self._log_estimate_and_goals(estimate, decision)
+        self._log_input(decision)
         self.log.add(context.model.describe())
         preprocess, layout = None, None
         if layout_decision is None:
@@ -248,12 +256,11 @@ class _RunPlanner:
         canary = self._plan_canary(decision)
         trials = self._plan_trials(decision, transform, layout)
         join_job = plan_join_job(pipeline, decision, shard_count, reason=reason, plan_log=self.log)
-        estimate = estimate_run(clusters, decision.goals.confidence)
-        self.log.add(estimate.describe())
-        self.log.add(f"That rests on these rates: {estimate.basis}.")
+        self.log.add(f"The estimate rests on these rates: {estimate.basis}.")
         types = tuple(stage.option.instance_type for stage in clusters.stages)
-        if (price_note := describe_foreign_prices(context.prices, types, region)) is not None:
-            self.log.add(price_note)
+        for price_note in (context.price_note, describe_foreign_prices(context.prices, types, region)):
+            if price_note is not None:
+                self.log.add(price_note)
         approve_by = compute_approval_deadline(
             context.now,
             within_minutes=pipeline.goals.approve_within_minutes,
@@ -298,7 +305,16 @@ class _RunPlanner:
         is_type_requested = self.params.get_instance_type(stage.name) is not None
         self.log.record_cluster(stage, unit=unit, is_type_requested=is_type_requested, reason=reason)
 
-    def _log_input_and_goals(self, decision: ClusterDecision) -> None:
+    def _log_estimate_and_goals(self, estimate: Estimate, decision: ClusterDecision) -> None:
+        """What the run takes and costs comes first, and whether that is what was asked for."""
+        self.log.add(estimate.describe())
+        self._log_end(decision)
+        if decision.approval_reason is not None:
+            self.log.add(f"A person must approve this run: {decision.approval_reason}.")
+        elif decision.goals.budget is not None:
+            self.log.add(f"The budget is {format_dollars(decision.goals.budget)}.")
+
+    def _log_input(self, decision: ClusterDecision) -> None:
         found = self.input
         self.log.add(
             f"Input is {format_count(found.objects, 'object')} of {format_bytes(found.bytes)} in all, "
@@ -323,11 +339,6 @@ class _RunPlanner:
                 f"{instance_type} was not weighed to {stage_name}, because its price is not known: state it "
                 "under prices, in dollars per hour."
             )
-        self._log_end(decision)
-        if decision.approval_reason is not None:
-            self.log.add(f"A person must approve this run: {decision.approval_reason}.")
-        elif decision.goals.budget is not None:
-            self.log.add(f"The budget is {format_dollars(decision.goals.budget)}.")
 
     def _log_end(self, decision: ClusterDecision) -> None:
         """When the run should be done, and how likely that is in time."""

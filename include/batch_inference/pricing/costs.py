@@ -1,7 +1,8 @@
 """Computes the cost of a stage. AWS bills an instance from the start of the job until its end, idle or not.
 
-Provisioning, from creation to start, is not billed (DescribeTransformJob's documentation). Prices are a
-dated table with sources (`prices.yaml`); a cost with an unknown price is None, never an estimate.
+Provisioning, from creation to start, is not billed (DescribeTransformJob's documentation). Prices are dated and have
+sources: AWS's price list of the region (`aws/price_list.py`), else a table of this package (`prices.yaml`). A cost with
+an unknown price is None, never an estimate.
 """
 
 from __future__ import annotations
@@ -21,10 +22,21 @@ from batch_inference.config.yaml_loader import load_yaml_model
 SECONDS_PER_HOUR = 3600
 #: The source of a price that the pipeline file states.
 PIPELINE_SOURCE = "pipeline"
+#: The source of a price that AWS's Price List API answered.
+PRICE_LIST_SOURCE = "price-list"
 #: Fields of a single job that the timeline and the costs need.
 _JOB_FIELDS = (
     "job_name", "instance_type", "instance_count", "created_at", "started_at", "ended_at", "billed_seconds",
 )  # fmt: skip
+
+
+class PriceSource(FrozenModel):
+    """Where prices were read: the address, the day, and the region that they hold for."""
+
+    address: str
+    as_of: date
+    region: str
+    note: str | None = None
 
 
 class Price(FrozenModel):
@@ -40,8 +52,25 @@ class Prices(FrozenModel):
     as_of: date
     region: str
     currency: str = "USD"
-    sources: dict[str, str] = Field(default_factory=dict)
+    sources: dict[str, PriceSource] = Field(default_factory=dict)
     per_hour: dict[str, Price]
+
+    @property
+    def is_price_list(self) -> bool:
+        """Whether AWS's price list has answered them, so that they are not those of the package's table."""
+        return PRICE_LIST_SOURCE in self.sources
+
+    def select_types(self, instance_types: Iterable[str]) -> Prices:
+        """The prices of some types, with the sources that these have."""
+        wanted = set(instance_types)
+        per_hour = {name: each for name, each in self.per_hour.items() if name in wanted}
+        used = {each.source for each in per_hour.values()}
+        return self.model_copy(
+            update={
+                "per_hour": per_hour,
+                "sources": {name: each for name, each in self.sources.items() if name in used},
+            }
+        )
 
     def override_prices(self, hourly_prices: Mapping[str, float]) -> Prices:
         """This table with other prices, in dollars per hour, for some types."""
@@ -66,7 +95,7 @@ class Prices(FrozenModel):
 
 @cache
 def load_prices() -> Prices:
-    """The price table of this package, prices.yaml."""
+    """The price table of this package, prices.yaml. The prices of a run are those of its plan: `Plan.get_prices`."""
     return load_yaml_model(Path(__file__).with_name("prices.yaml"), Prices)
 
 

@@ -1,4 +1,4 @@
-"""Describes the source of the prices of a run: the table, valid in one region, or the pipeline file."""
+"""Describes the source of the prices of a run: AWS's price list, this package's table, or the pipeline file."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from batch_inference.pricing.costs import Prices
 def build_price_source(
     prices: Prices, instance_types: Iterable[str], job_region: str | None
 ) -> dict[str, Any]:
-    """For the report: which instance types have a price from the table, and which from the pipeline file (`own`).
+    """For the report: which instance types have a price from AWS's price list or the table, and which from the pipeline
+    file (`own`). `from_aws` says that it is AWS's price list.
 
     Types without a known price are left out. `ran_in` is the region of the jobs, None when it is unknown; `as_of` and
     `region` are the table's, None where none of its prices is used.
@@ -21,6 +22,7 @@ def build_price_source(
         "as_of": prices.as_of.isoformat() if table else None,
         "region": prices.region if table else None,
         "currency": prices.currency,
+        "from_aws": prices.is_price_list,
         "table": table,
         "own": own,
         "ran_in": job_region,
@@ -34,7 +36,8 @@ def describe_prices(price_source: Mapping[str, Any]) -> list[str]:
     own, table = price_source["own"], price_source["table"]
     if price_source["region"] is None:
         return ["Costs use the prices of the pipeline file."] if own else []
-    used = f"the prices of {price_source['region']} as of {price_source['as_of']}"
+    whose = "AWS's price list" if price_source.get("from_aws") else "the prices"
+    used = f"{whose} of {price_source['region']} as of {price_source['as_of']}"
     if own:
         used += f" for {' and '.join(table)}, and those of the pipeline file for {' and '.join(own)}"
     return [f"Costs use {used}.", *_describe_foreign_region(price_source)]

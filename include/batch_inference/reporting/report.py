@@ -11,7 +11,7 @@ from batch_inference.planning.clusters.estimate import StageEstimate
 from batch_inference.planning.clusters.rate_history import REQUEST_SETTINGS
 from batch_inference.planning.plan import Plan
 from batch_inference.pricing.comparison import compare_with_endpoint, compare_with_naive
-from batch_inference.pricing.costs import StageUsage, compute_cost_per_1000, load_prices, sum_if_known
+from batch_inference.pricing.costs import StageUsage, compute_cost_per_1000, sum_if_known
 from batch_inference.pricing.price_source import build_price_source
 from batch_inference.reporting.html import render_html as render_html
 from batch_inference.reporting.text import render_text as render_text
@@ -41,7 +41,7 @@ def build_report(
     - `groups`: for each sensitive column figures by group, see `fairness.build_group_report`,
     - `profile` and `statistics`: the URIs of all of it, for `baseline` and for other runs to be compared with.
     """
-    prices = load_prices().override_prices(plan.prices)
+    prices = plan.get_prices()
     usages = [
         StageUsage.from_job(stage, job, busy_seconds=job.get("busy_seconds")) for stage, job in jobs.items()
     ]

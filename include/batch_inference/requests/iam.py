@@ -254,6 +254,8 @@ class _PolicyBuilder:
             yield _allow("Registry", "sagemaker", [*listing, "DescribeModelPackage"], [self._package_arn()])
         yield _FIND_WHAT_IS_LEFT
         yield _allow("Quotas", "servicequotas", ["ListServiceQuotas"], ["*"])
+        # The price list is public and has no resources.
+        yield _allow("Prices", "pricing", ["GetProducts"], ["*"])
         archives = [*map(_escape_uri, requests.find_values("ModelDataUrl"))]
         archives += [f"{_escape_uri(prefix)}*" for prefix in model_data]
         if archives:

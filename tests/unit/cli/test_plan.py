@@ -27,7 +27,7 @@ def test_the_table_has_a_line_for_each_type_and_says_how_to_add_one() -> None:
     assert render_types([ROW, OTHER], [("transform", "ml.m5.large")]) == [
         "  stage      instances           run takes     at most    cost in time   in budget",
         "* preprocess 2 × ml.m5.xlarge  12 min 17 s 15 min 55 s $0.0384 maybe 80% yes",
-        "  transform  10 × ml.c5.xlarge  1 h 06 min  2 h 13 min unknown no 1%     unknown",
+        "  transform  10 × ml.c5.xlarge  1 h 07 min  2 h 13 min unknown no 1%     unknown",
         "  transform  ml.m5.large       the account's quota is too low",
         "",
         "* is the plan's choice. Times and cost are of the whole run; the other stages",

@@ -145,7 +145,7 @@ def test_a_plan_says_what_is_tried_and_what_that_costs() -> None:
         ),
         ({}, {"transform_instance_type": "ml.m5.xlarge", "transform_max_concurrent_transforms": 4,
               "transform_max_payload_mb": 6}, "no other settings"),
-        ({"prices": {}, "transform": {"instance_types": ["ml.c5.xlarge"], "max_concurrent_transforms": 4,
+        ({"prices": {}, "transform": {"instance_types": ["ml.c4.xlarge"], "max_concurrent_transforms": 4,
                                       "max_payload_mb": 6, "max_instances": 20}}, {}, "no other settings"),
     ],
     ids=["no instance left", "deadline", "budget", "stated", "form", "unknown price"],

@@ -240,12 +240,12 @@ def test_a_run_above_its_budget_waits_for_a_person_where_the_pipeline_says_so() 
 
 
 def test_a_budget_that_cannot_be_checked_is_refused() -> None:
-    unpriced = {"transform.instance_type": "ml.c5.xlarge"}
+    unpriced = {"transform.instance_type": "ml.c4.xlarge"}
     with pytest.raises(
-        PlanError, match=r"because the price of ml\.c5\.xlarge is unknown; state it under prices"
+        PlanError, match=r"because the price of ml\.c4\.xlarge is unknown; state it under prices"
     ):
         plan([GB], unpriced, budget=5)
-    made = plan([GB], {**unpriced, "prices": {"ml.c5.xlarge": 0.204}}, budget=5)
+    made = plan([GB], {**unpriced, "prices": {"ml.c4.xlarge": 0.204}}, budget=5)
     assert made.estimate.transform.dollars == pytest.approx(
         made.estimate.transform.billed_seconds * 0.204 / 3600
     )
@@ -274,12 +274,12 @@ def test_a_safe_plan_says_that_its_deadline_is_kept_in_as_many_nights_as_wanted(
 def test_a_measured_type_without_a_price_does_not_evade_the_budget() -> None:
     """Measured types come first where there is a deadline, but of those with a price."""
     faster = [
-        each.model_copy(update={"instance_type": "ml.c5.xlarge"})
+        each.model_copy(update={"instance_type": "ml.c4.xlarge"})
         for each in MEASURED
         if each.stage == "transform"
     ]
     made = plan(
-        [GB] * 2, {"transform.instance_types": ["ml.c5.xlarge"]}, history=[*MEASURED[:3], *faster],
+        [GB] * 2, {"transform.instance_types": ["ml.c4.xlarge"]}, history=[*MEASURED[:3], *faster],
         budget=5, deadline="300",
     )  # fmt: skip
     assert made.transform.instance_type == "ml.m5.xlarge"
@@ -288,10 +288,10 @@ def test_a_measured_type_without_a_price_does_not_evade_the_budget() -> None:
 
 def test_no_type_is_left_out_silently_where_no_price_is_known() -> None:
     made = plan(
-        [GB], {"transform.instance_type": "ml.c5.xlarge", "transform.instance_types": ["ml.c5.2xlarge"]}
+        [GB], {"transform.instance_type": "ml.c4.xlarge", "transform.instance_types": ["ml.c4.2xlarge"]}
     )
-    assert any(text.startswith("ml.c5.2xlarge was not weighed to transform") for text in made.sentences)
-    assert not any(text.startswith("ml.c5.xlarge was not weighed") for text in made.sentences)
+    assert any(text.startswith("ml.c4.2xlarge was not weighed to transform") for text in made.sentences)
+    assert not any(text.startswith("ml.c4.xlarge was not weighed") for text in made.sentences)
 
 
 def test_a_trial_of_other_settings_says_nothing_of_a_run_that_explores_no_more() -> None:
@@ -303,7 +303,7 @@ def test_a_trial_of_other_settings_says_nothing_of_a_run_that_explores_no_more()
 
 
 def test_a_cost_that_cannot_be_known_is_said_to_be_unknown() -> None:
-    made = plan([GB], {"transform.instance_type": "ml.c5.xlarge"})
+    made = plan([GB], {"transform.instance_type": "ml.c4.xlarge"})
     assert made.estimate.dollars is None
     assert any(
         "its cost is unknown, because an instance type has no known price" in text for text in made.sentences
@@ -330,10 +330,10 @@ def test_of_acceptable_types_the_cheapest_for_the_work_is_taken() -> None:
 
 
 def test_a_type_without_a_price_is_left_out_and_the_plan_says_so() -> None:
-    made = plan([GB] * 8, {"transform.instance_types": ["ml.c5.2xlarge"]})
+    made = plan([GB] * 8, {"transform.instance_types": ["ml.c4.2xlarge"]})
     assert made.transform.instance_type == "ml.m5.xlarge"
     assert (
-        "ml.c5.2xlarge was not weighed to transform, because its price is not known: state it under prices, in dollars "
+        "ml.c4.2xlarge was not weighed to transform, because its price is not known: state it under prices, in dollars "
         "per hour." in made.sentences
     )
 
@@ -349,8 +349,8 @@ def test_a_deadline_is_not_entrusted_to_a_type_that_was_never_measured() -> None
 
 def test_every_acceptable_type_is_tried_without_capacity_the_chosen_one_first() -> None:
     """Also the pipeline's main type, where another was chosen; none on which the job could not run as it is sized."""
-    types = {"transform.instance_types": ["ml.m5.large", "ml.c5.xlarge"]}
-    small, large, unpriced = "ml.m5.large", "ml.m5.xlarge", "ml.c5.xlarge"
+    types = {"transform.instance_types": ["ml.m5.large", "ml.c4.xlarge"]}
+    small, large, unpriced = "ml.m5.large", "ml.m5.xlarge", "ml.c4.xlarge"
     fast = [row(stage="transform", instance_type=small, bytes=int(6e9), busy_seconds=1000.0)]
 
     def tried(**params: Any) -> tuple[str, ...]:

@@ -55,7 +55,7 @@ def test_start_up_of_several_jobs_counts_from_the_start_of_each() -> None:
 
 
 def test_figures_keep_what_is_unknown_as_none() -> None:
-    figures = StageUsage.from_job("transform", {**JOB, "instance_type": "ml.c5.xlarge"}).build_figures(
+    figures = StageUsage.from_job("transform", {**JOB, "instance_type": "ml.c4.xlarge"}).build_figures(
         load_prices(), scored_count=10
     )
     assert (figures["busy_seconds"], figures["idle_seconds"], figures["idle_share"], figures["dollars"]) == (
@@ -82,14 +82,14 @@ def test_each_instance_type_has_its_own_price() -> None:
         "billed_seconds": 3600.0,
     }
     larger = {**hour, "job_name": "p-transform-2", "instance_type": "ml.m5.2xlarge"}
-    both = 0.23 + 0.46
+    both = 0.23 + 0.461
     assert compute_stage_cost(
         StageUsage.from_job("transform", merge_jobs([hour, larger])), prices
     ) == pytest.approx(both)
     assert compute_stage_cost(
         StageUsage.from_job("transform", {**larger, "earlier_attempts": [hour]}), prices
     ) == pytest.approx(both)
-    unpriced = {**hour, "instance_type": "ml.c5.xlarge"}
+    unpriced = {**hour, "instance_type": "ml.c4.xlarge"}
     assert (
         compute_stage_cost(
             StageUsage.from_job("transform", {**larger, "earlier_attempts": [unpriced]}), prices
@@ -99,7 +99,7 @@ def test_each_instance_type_has_its_own_price() -> None:
     never = {**unpriced, "billed_seconds": 0.0}
     assert compute_stage_cost(
         StageUsage.from_job("transform", {**larger, "earlier_attempts": [never]}), prices
-    ) == pytest.approx(0.46)
+    ) == pytest.approx(0.461)
 
 
 def test_a_sum_with_an_unknown_part_is_unknown() -> None:
@@ -119,9 +119,9 @@ def test_the_table_is_dated_and_every_known_price_has_a_source() -> None:
     assert [prices.per_hour[name].price for name in ("ml.m5.xlarge", "ml.g5.xlarge", "ml.p4d.24xlarge")] == [
         0.23,
         1.4084,
-        37.688,
+        25.2513,
     ]
-    assert prices.get_price_per_second("ml.c5.xlarge") is None
+    assert prices.get_price_per_second("ml.c4.xlarge") is None
     assert prices.get_price_per_second("ml.unheard.xlarge") is None
 
 

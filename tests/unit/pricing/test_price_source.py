@@ -25,7 +25,8 @@ MANIFEST: dict[str, Any] = {
 
 
 def planned(changes: dict[str, Any] | None = None, region: str | None = None) -> Plan:
-    return plan([20_000_000] * 2, of=pipeline(changes), region=region)
+    types = {"transform.instance_types": ["ml.m5.large"]}
+    return plan([20_000_000] * 2, of=pipeline({**types, **(changes or {})}), region=region)
 
 
 def reported(
@@ -54,7 +55,7 @@ def test_prices_of_the_table_are_said_with_its_region_and_date(region: str | Non
         assert f"Costs use the prices of {DATED}." in text
         assert "The jobs ran in" not in text
     assert figures["prices"] == {
-        "as_of": TABLE.as_of.isoformat(), "region": "us-east-1", "currency": "USD",
+        "as_of": TABLE.as_of.isoformat(), "region": "us-east-1", "currency": "USD", "from_aws": False,
         "table": ["ml.m5.xlarge"], "own": [], "ran_in": region,
     }  # fmt: skip
 
@@ -99,8 +100,8 @@ def test_a_report_of_another_region_says_that_its_dollars_are_not_by_its_prices(
 
 
 def test_a_report_without_a_known_price_names_nobodys() -> None:
-    made = planned({"preprocess.instance_type": "ml.c5.xlarge", "transform.instance_type": "ml.c5.xlarge"})
-    jobs = {stage: job(stage, instance_type="ml.c5.xlarge") for stage in ("preprocess", "transform")}
+    made = planned({"preprocess.instance_type": "ml.c4.xlarge", "transform.instance_type": "ml.c4.xlarge"})
+    jobs = {stage: job(stage, instance_type="ml.c4.xlarge") for stage in ("preprocess", "transform")}
     figures = reported(made, jobs=jobs)
     assert (figures["prices"]["own"], figures["prices"]["table"]) == ([], [])
     for text in said(figures):

@@ -257,7 +257,7 @@ def test_the_cost_is_compared_with_an_unsized_run_that_has_the_same_stages() -> 
 
 def test_an_unknown_price_is_no_plot() -> None:
     figures = report(
-        jobs={"preprocess": job("preprocess"), "transform": job("transform", instance_type="ml.c5.xlarge")}
+        jobs={"preprocess": job("preprocess"), "transform": job("transform", instance_type="ml.c4.xlarge")}
     )
     assert "cost" not in [picture.name for picture in build_charts(figures)]
 

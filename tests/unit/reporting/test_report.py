@@ -20,7 +20,7 @@ from batch_inference.publishing.manifest import build_manifest
 from batch_inference.reporting.report import build_report, render_html, render_text
 from batch_inference.verification.host_manifests import merge_host_manifests
 from batch_inference.verification.reconciliation import reconcile
-from tests.unit.builders import plan
+from tests.unit.builders import pipeline, plan
 from tests.unit.verification.test_reconciliation import JOINED, two_hosts
 
 ROW = {
@@ -58,7 +58,8 @@ def report(
     trials: list[dict[str, Any]] | None = None,
     **params: Any,
 ) -> dict[str, Any]:
-    planned = plan([20_000_000, 20_000_000], **params).to_xcom()
+    of = pipeline({"transform.instance_types": ["ml.m5.large"]})
+    planned = plan([20_000_000, 20_000_000], of=of, **params).to_xcom()
     planned["trials"] = [TRIAL]
     if measured:
         for stage in ("preprocess", "transform"):
@@ -183,7 +184,7 @@ def test_a_last_job_that_had_little_left_to_do_says_so() -> None:
 
 
 def test_what_is_not_known_stays_unknown_in_every_form() -> None:
-    unknown = job("transform", busy_seconds=None, instance_type="ml.c5.xlarge")
+    unknown = job("transform", busy_seconds=None, instance_type="ml.c4.xlarge")
     figures = report(jobs={"preprocess": job("preprocess"), "transform": unknown})
     assert figures["stages"][1]["dollars"] is None
     assert figures["total"]["dollars"] is None

@@ -71,6 +71,7 @@ def plan_dry_run(
 
     `folder` has the pipeline's file and functions. `on_decision`: see `make_plan`. Raises: as the task `plan` does.
     """
+    from batch_inference.aws.price_list import find_prices
     from batch_inference.aws.s3 import Storage
     from batch_inference.dag.tasks.plan import (
         build_run_info,
@@ -88,7 +89,7 @@ def plan_dry_run(
     setup = look_at_setup(storage, pipeline, params, run)
     with tempfile.TemporaryDirectory(prefix="plan-") as local:
         plan, requests = prepare_run(
-            storage, pipeline, params, run, setup,
+            storage, pipeline, params, run, setup, find_prices(storage, pipeline, params, storage.region),
             dag_id=pipeline.name, manifest=Path(local) / "manifest", listing=Path(local) / "listing",
             on_decision=on_decision,
         )  # fmt: skip

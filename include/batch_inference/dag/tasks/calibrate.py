@@ -18,7 +18,7 @@ from batch_inference.planning.clusters.calibration import (
     size_remaining_transform,
 )
 from batch_inference.planning.plan import Plan
-from batch_inference.pricing.costs import StageUsage, compute_stage_cost, load_prices, sum_if_known
+from batch_inference.pricing.costs import StageUsage, compute_stage_cost, sum_if_known
 from batch_inference.run import handoffs, task_ids
 from batch_inference.run.run_context import RunContext
 from batch_inference.verification.host_manifests import Shard
@@ -73,5 +73,5 @@ def calibrate(run: RunContext, **_: Any) -> dict[str, Any]:
 
 
 def _total_cost(plan: Plan, jobs: list[Mapping[str, Any]]) -> float | None:
-    prices = load_prices().override_prices(plan.prices)
+    prices = plan.get_prices()
     return sum_if_known(compute_stage_cost(StageUsage.from_job("any", job), prices) for job in jobs)

@@ -19,6 +19,7 @@ from botocore.exceptions import ClientError
 from batch_inference.aws.account_quotas import read_quotas
 from batch_inference.aws.instance_types import check_instance_types
 from batch_inference.aws.model_registry import resolve_model
+from batch_inference.aws.price_list import FoundPrices, find_prices, keep_prices
 from batch_inference.aws.s3 import Storage, is_not_found
 from batch_inference.aws.setup_checks import check_buckets, check_resources, raise_for_problems
 from batch_inference.common.error_collector import ErrorCollector
@@ -116,12 +117,15 @@ def plan_run(
     paths = RunPaths.from_run_id(work=config.work, pipeline=config.name, run_id=run.run_id)
     setup = look_at_setup(storage, config, run_params, run)
     setup = replace(setup, sentences=(*data_time.sentences, *setup.sentences))
+    prices = find_prices(storage, config, run_params, storage.region)
+    keep_prices(storage, config, prices)
     claim = DocumentClaim(ti, storage, paths.plan)
     with tempfile.TemporaryDirectory(prefix="plan-") as folder:
         manifest, listing = Path(folder) / "input.manifest", Path(folder) / "input.listing"
         run_plan, requests = prepare_run(
-            storage, config, run_params, run, setup, dag_id=ti.dag_id, manifest=manifest, listing=listing
-        )
+            storage, config, run_params, run, setup, prices,
+            dag_id=ti.dag_id, manifest=manifest, listing=listing,
+        )  # fmt: skip
         code = read_code(config, get_pipelines_folder(pipeline))
         due = compute_due_time(config, run_params, dag_run)
         run_plan = run_plan.model_copy(update={"code_digest": digest_code(code), "due": due})
@@ -201,6 +205,7 @@ def prepare_run(
     run_params: RunParams,
     run: RunInfo,
     setup: Setup,
+    prices: FoundPrices,
     *,
     dag_id: str,
     manifest: Path,
@@ -218,6 +223,8 @@ def prepare_run(
         read_published(storage, run.output_uri, config.name)
     context = PlanningContext(
         model=setup.model,
+        prices=prices.prices,
+        price_note=prices.note,
         quotas=read_quotas(config, run_params),
         history=read_rate_history(storage, config),
         now=datetime.now(UTC),

@@ -21,7 +21,7 @@ from batch_inference.planning.clusters.rate_model import Rate, compute_rate
 from batch_inference.planning.clusters.work_division import EqualShards
 from batch_inference.planning.plan import Plan
 from batch_inference.planning.plan_log import PlanLog, PlanLogEntry
-from batch_inference.pricing.costs import StageUsage, load_prices
+from batch_inference.pricing.costs import StageUsage
 
 # With fewer shards there is nothing left to size.
 MIN_SHARDS = 2
@@ -69,7 +69,7 @@ def size_remaining_transform(
     what was paid for until now would else be lost. Raises PlanError when the cheapest cluster exceeds the budget and
     nobody approved that.
     """
-    prices = load_prices().override_prices(plan.prices)
+    prices = plan.get_prices()
     rate, canary_bytes = (
         _measure_rate(plan, canary, canary_usage),
         canary.estimate_bytes(plan.input.text_bytes),

@@ -39,6 +39,7 @@ MAX_FORESEEN_DAYS = 30
 class PlanningContext:
     """What the decision is based on: prices, measured runs of the pipeline, quotas by AWS's names, and model.
 
+    `price_note` is a sentence for the plan where the prices are not those that were looked for.
     `now` is the time from which a deadline counts. With `can_request_approval` a run above its budget gives a decision
     with an `approval_reason`, and the caller has to ask a person; without it such a run fails.
     """
@@ -46,6 +47,7 @@ class PlanningContext:
     model: ModelPlan
     now: datetime
     prices: Prices = field(default_factory=load_prices)
+    price_note: str | None = None
     history: Sequence[HistoryRow] = ()
     quotas: Mapping[str, int] = field(default_factory=dict)
     can_request_approval: bool = False

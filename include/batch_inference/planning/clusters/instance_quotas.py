@@ -33,6 +33,12 @@ def list_instance_types(pipeline: Pipeline, params: RunParams, stage: Stage) -> 
     return (requested,) if requested else tuple(dict.fromkeys((limits.instance_type, *limits.instance_types)))
 
 
+def list_run_types(pipeline: Pipeline, params: RunParams) -> tuple[str, ...]:
+    """The types that any stage may use in this run."""
+    every = (name for stage in STAGES for name in list_instance_types(pipeline, params, stage))
+    return tuple(dict.fromkeys(every))
+
+
 def list_quota_names(pipeline: Pipeline, params: RunParams) -> frozenset[str]:
     """The names of all quotas that can limit a run."""
     return frozenset(
