@@ -17,7 +17,7 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from batch_inference.aws.s3 import is_not_found
-from batch_inference.pricing.costs import load_prices
+from batch_inference.pricing.costs import read_planned_prices
 from batch_inference.reporting.live import build_live_report
 from batch_inference.reporting.summary import parse_summary
 from batch_inference.run import task_ids
@@ -206,7 +206,7 @@ def _build_live_figures(
         shard_stats=stored.read_mapping(*SHARD_STATS),
         publish_result=stored.read_mapping(task_ids.PUBLISH, RETURN_VALUE),
         run_totals=stored.run_totals,
-        prices=load_prices().override_prices(plan.get("prices") or {}),
+        prices=read_planned_prices(plan),
         as_of=time.time(),
     )
 

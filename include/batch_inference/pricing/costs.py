@@ -95,8 +95,17 @@ class Prices(FrozenModel):
 
 @cache
 def load_prices() -> Prices:
-    """The price table of this package, prices.yaml. The prices of a run are those of its plan: `Plan.get_prices`."""
+    """The price table of this package, prices.yaml. The prices of a run are those of its plan."""
     return load_yaml_model(Path(__file__).with_name("prices.yaml"), Prices)
+
+
+def read_planned_prices(plan: Mapping[str, Any]) -> Prices:
+    """The prices by which a run is planned and reported: those of its plan, as it is in XCom or plan.json.
+
+    The plan of an earlier version has only those of its pipeline file.
+    """
+    table = plan.get("price_table")
+    return Prices.model_validate(table) if table else load_prices().override_prices(plan.get("prices") or {})
 
 
 class StageUsage(FrozenModel):

@@ -65,9 +65,7 @@ def record_run_costs(
     run_prefix = f"{runs_prefix}{slugify_run_id(dag_run.run_id)}/" if plan is None else plan.run_prefix
     planned, tags = read_planned_run(storage, run_prefix, jobs[0].name)
     plan = planned if plan is None else plan
-    prices = load_prices()
-    if plan is not None:
-        prices = prices.override_prices(plan.prices)
+    prices = load_prices() if plan is None else plan.get_prices()
     costs = [build_job_cost(job, prices, now=time.time()) for job in jobs]
     if outcome.report_json is not None:
         report = storage.read_json(outcome.report_json)
