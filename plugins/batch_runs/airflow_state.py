@@ -111,13 +111,13 @@ class Task:
     task_instance_count: int
 
 
-def list_pipeline_dags(session: Session) -> dict[str, PipelineDag]:
-    """The DAGs tagged as pipelines that are not stale, by id, sorted."""
+def list_pipeline_dags(session: Session, *, with_stale: bool = False) -> dict[str, PipelineDag]:
+    """The DAGs tagged as pipelines by id, sorted; without those that are stale, unless `with_stale`."""
     description = func.coalesce(DagModel.description, "")
     found = session.execute(
         select(DagModel.dag_id, description, DagModel.is_paused, DagModel.next_dagrun_create_after)
         .join(DagTag, DagTag.dag_id == DagModel.dag_id)
-        .where(DagTag.name == PIPELINE_TAG, DagModel.is_stale.is_(False))
+        .where(DagTag.name == PIPELINE_TAG, *([] if with_stale else [DagModel.is_stale.is_(False)]))
         .order_by(DagModel.dag_id)
     )
     return {row.dag_id: PipelineDag(*row) for row in found}

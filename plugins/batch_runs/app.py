@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -19,7 +19,16 @@ from starlette.exceptions import HTTPException as AnyHTTPException
 
 from batch_inference.dag.task_docs import TASK_DOCS
 from batch_inference.reporting.charts import build_charts
+from batch_inference.reporting.charts.spending import build_spending_chart
 from batch_inference.reporting.charts.trends import build_trends_chart
+from batch_inference.reporting.cost_overview import (
+    NO_TEAM,
+    PipelineCosts,
+    build_overview,
+    list_months,
+    render_csv,
+    shift_month,
+)
 from batch_inference.reporting.page import PAGE_FOLDER as SHARED
 from batch_inference.reporting.page import build_environment, compute_style_digest
 from batch_runs import links
@@ -33,6 +42,7 @@ from batch_runs.airflow_state import (
     list_runs,
     list_tasks,
 )
+from batch_runs.costs import load_costs
 from batch_runs.figures import MAX_PATIENCE_SECONDS, load_figures, read_report_html
 from batch_runs.jobs import READ_ERRORS
 from batch_runs.overview import LAST_RUN_COUNT, build_pipeline_row, build_run_rows, build_trend_rows
@@ -46,6 +56,8 @@ PACKAGE_FOLDER = Path(__file__).parent
 RUNS_PER_PAGE = 50
 #: How long a page waits for S3 and SageMaker before it is shown without what they know.
 FIRST_PATIENCE_SECONDS = 0.6
+#: Pipelines of which the page of costs says what was lost, those that lost most.
+WASTEFUL_PIPELINES = 10
 #: The address of the style sheet has its digest.
 CACHE_FOR_A_DAY = "private, max-age=86400"
 #: For downloads: if the browser opens one anyway, nothing in it runs on Airflow's origin.
@@ -71,6 +83,9 @@ def format_code_spans(text: str) -> Markup:
 templates.filters["code_spans"] = format_code_spans
 
 RunId = Annotated[str, Query(min_length=1, max_length=250)]
+#: Of the years that have a month before and after each of theirs.
+Month = Annotated[str | None, Query(pattern=r"^[1-9]\d{3}-(0[1-9]|1[0-2])$")]
+Team = Annotated[str | None, Query(max_length=250)]
 
 
 @app.middleware("http")
@@ -98,6 +113,42 @@ def show_pipelines(request: Request, session: SessionDep, user: User) -> HTMLRes
     readable = filter_readable_dags(request, user, known)
     rows = [build_pipeline_row(session, known[dag_id]) for dag_id in readable]
     return _render_page(request, "pipelines.html.j2", rows=rows, last_runs=LAST_RUN_COUNT)
+
+
+@app.get("/costs")
+def show_costs(
+    request: Request, session: SessionDep, user: User, month: Month = None, team: Team = None
+) -> HTMLResponse:
+    """What the pipelines that the user may read cost in a month, by default the current one in UTC."""
+    month = _require_month(month)
+    costs, problems = _load_costs(request, session, user, list_months(month), team)
+    overview = build_overview(costs, month, now=datetime.now(UTC))
+    chart = build_spending_chart({row.name: row.sums for row in overview.by_day}, month)
+    later = shift_month(month, forward=True)
+    return _render_page(
+        request, "costs.html.j2", overview=overview, charts=[] if chart is None else [chart], team=team,
+        problems=problems, title=f"{datetime.fromisoformat(f'{month}-01'):%B %Y}",
+        earlier_month=shift_month(month, forward=False), later_month=None if later > _require_month(None) else later,
+        shown_pipelines=WASTEFUL_PIPELINES,
+        link_team=lambda name: None if name == NO_TEAM else links.to_costs(month, name),
+        link_month=lambda name: links.to_costs(name, team),
+    )  # fmt: skip
+
+
+@app.get("/costs.csv")
+def download_costs(
+    request: Request, session: SessionDep, user: User, month: Month = None, team: Team = None
+) -> Response:
+    """The costs of a month by pipeline and day. An incomplete file is an error: nobody would see that it is."""
+    month = _require_month(month)
+    costs, problems = _load_costs(request, session, user, [month], team)
+    if problems:
+        raise HTTPException(502, " ".join(problems))
+    headers = {
+        "Content-Security-Policy": SANDBOX_POLICY,
+        "Content-Disposition": f'attachment; filename="costs-{month}.csv"',
+    }
+    return Response(render_csv(costs, month), media_type="text/csv; charset=utf-8", headers=headers)
 
 
 @app.get("/runs")
@@ -218,6 +269,25 @@ def render_validation_error(request: Request, error: RequestValidationError) -> 
     """Invalid query parameters as a page that lists each with its error."""
     problems = "; ".join(f"{each['loc'][-1]}: {each['msg']}" for each in error.errors())
     return _render_page(request, "refused.html.j2", status=422, message=problems)
+
+
+def _require_month(month: str | None) -> str:
+    try:
+        return f"{datetime.now(UTC) if month is None else datetime.fromisoformat(f'{month}-01'):%Y-%m}"
+    except ValueError:
+        raise HTTPException(
+            422, f"month: found {month!r}; allowed is a month such as 2026-11, from 0001-02 to 9999-11."
+        ) from None
+
+
+def _load_costs(
+    request: Request, session: SessionDep, user: User, months: Sequence[str], team: str | None
+) -> tuple[list[PipelineCosts], list[str]]:
+    """The costs of the pipelines that the user may read, stale ones too: they cost money while they ran."""
+    known = list_pipeline_dags(session, with_stale=True)
+    readable = filter_readable_dags(request, user, known)
+    dags = [known[dag_id] for dag_id in readable if team is None or known[dag_id].team == team]
+    return load_costs(session, dags, months)
 
 
 def _require_pipeline(session: SessionDep, dag_id: str) -> None:

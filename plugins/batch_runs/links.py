@@ -45,6 +45,20 @@ def to_runs(dag_id: str) -> str:
     return f"runs?{urlencode({'dag_id': dag_id})}"
 
 
+def to_costs(month: str, team: str | None = None) -> str:
+    """The costs of all pipelines in a month, or of those of a team."""
+    return f"costs?{_encode_costs(month, team)}"
+
+
+def to_costs_csv(month: str, team: str | None = None) -> str:
+    """The download of `to_costs`, by pipeline and day."""
+    return f"costs.csv?{_encode_costs(month, team)}"
+
+
+def _encode_costs(month: str, team: str | None) -> str:
+    return urlencode({"month": month, **({} if team is None else {"team": team})})
+
+
 def to_run(dag_id: str, run_id: str) -> str:
     """The page of a run."""
     return f"run?{urlencode({'dag_id': dag_id, 'run_id': run_id})}"

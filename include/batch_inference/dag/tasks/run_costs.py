@@ -9,24 +9,27 @@ from datetime import datetime
 from typing import Any
 
 from airflow.providers.amazon.aws.hooks.sagemaker import SageMakerHook
+from botocore.exceptions import ClientError
+from pydantic import ValidationError
 
-from batch_inference.aws.s3 import Storage
+from batch_inference.aws.s3 import Storage, is_not_found
 from batch_inference.aws.transform_logs import read_instance_activity
 from batch_inference.common.errors import HandoffError
 from batch_inference.common.names import (
     CostPaths,
+    RunPaths,
     build_name_prefix,
     build_name_token,
     parse_job_name,
     slugify_run_id,
 )
+from batch_inference.config.pipeline import Pipeline
 from batch_inference.dag.templates import build_cleanup_tags
-from batch_inference.planning.plan import Plan
+from batch_inference.planning.plan import PIPELINE_KEY, Plan
 from batch_inference.pricing.costs import Prices, load_prices, sum_if_known
 from batch_inference.pricing.run_costs import JobCost, RunCost, RunEfficiency, measure_efficiency
 from batch_inference.publishing.cost_records import list_unended_runs, read_record, write_run_cost
 from batch_inference.run.outcomes import RunOutcome
-from batch_inference.run.run_context import read_plan
 from sagemaker_jobs.cleanup.run_jobs import await_job_ends, list_run_jobs
 from sagemaker_jobs.job.describe import Job, describe_job
 from sagemaker_jobs.job.result import build_job_result
@@ -63,9 +66,9 @@ def record_run_costs(
         return outcome.model_copy(update={"dollars": 0.0, "billed_seconds": 0.0, "idle_seconds": 0.0})
     storage, paths = Storage(aws_conn_id, region), CostPaths(runs_prefix)
     run_prefix = f"{runs_prefix}{slugify_run_id(dag_run.run_id)}/" if plan is None else plan.run_prefix
-    planned, tags = read_planned_run(storage, run_prefix, jobs[0].name)
-    plan = planned if plan is None else plan
-    prices = load_prices() if plan is None else plan.get_prices()
+    stored = read_stored_plan(storage, run_prefix)
+    known = plan if plan is not None or stored is None else stored[0]
+    prices = load_prices() if known is None else known.get_prices()
     costs = [build_job_cost(job, prices, now=time.time()) for job in jobs]
     if outcome.report_json is not None:
         report = storage.read_json(outcome.report_json)
@@ -88,7 +91,7 @@ def record_run_costs(
         is_scheduled=dag_run.run_type == "scheduled",
         started_at=dag_run.start_date.timestamp(),
         ended_at=time.time(),
-        tags=tags,
+        tags={} if stored is None else stored[1].tags,
     )
     months = {month for cost in written for month in cost.months}
     count_unended_jobs(hook, storage, paths, prices, months, except_for={cost.token for cost in written})
@@ -143,14 +146,17 @@ def build_job_cost(job: Job, prices: Prices, *, now: float) -> JobCost:
     )
 
 
-def read_planned_run(storage: Storage, run_prefix: str, job_name: str) -> tuple[Plan | None, dict[str, str]]:
-    """The plan of a job of the run, and the tags of its pipeline; None and no tags where plan.json is another one's."""
+def read_stored_plan(storage: Storage, run_prefix: str) -> tuple[Plan, Pipeline] | None:
+    """The last plan of the run and its pipeline; None when there is no plan.json, or one of another version."""
+    uri = RunPaths(run_prefix).plan
     try:
-        plan, pipeline = read_plan(storage, run_prefix, job_name=job_name)
-    except HandoffError as error:
+        document = storage.read_json(uri)
+        return Plan.from_document(document, uri), Pipeline.model_validate(document[PIPELINE_KEY])
+    except (ClientError, HandoffError, KeyError, ValidationError) as error:
+        if isinstance(error, ClientError) and not is_not_found(error):
+            raise
         log.warning("the run's costs have no tags, and prices of the table only: %s", error)
-        return None, {}
-    return plan, dict(pipeline.tags)
+        return None
 
 
 def measure_idle(
