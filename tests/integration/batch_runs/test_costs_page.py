@@ -62,7 +62,7 @@ def test_the_pipelines_that_lost_most_come_first_with_what_was_lost(read: Callab
     lost = text[text.index("Where money was lost") :]
     assert lost.index("open_risk.fraud") < lost.index("open_risk.churn")
     assert "$1.75 went to 1 run of 1 that published nothing." in lost
-    assert "one instance for each stage would have cost $0.2000 less" in lost
+    assert "one instance for each stage would have cost $0.20 less" in lost
 
 
 def test_a_team_has_its_own_sums_and_a_month_without_costs_says_so(
@@ -128,7 +128,7 @@ def test_a_month_that_cannot_be_read_is_said_and_gives_no_incomplete_download(
         storage.write(paths.build_month_uri("2026-03"), content)
         text = read("costs?month=2026-03")
         assert "The costs of open_risk.fraud cannot be read, and no sum contains them" in text
-        assert "$0.7500 in all" in text
+        assert "$0.75 in all" in text
         assert browser("viewer").get("costs.csv?month=2026-03").status_code == 502
 
 
