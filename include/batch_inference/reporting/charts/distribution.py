@@ -19,6 +19,7 @@ from batch_inference.reporting.charts.svg import (
     Segment,
     add_axis,
     add_columns,
+    build_scale,
     choose_ticks,
     draw_rows,
 )
@@ -26,8 +27,8 @@ from batch_inference.reporting.charts.svg import (
 Profile = Mapping[str, Any]
 #: Maximum values of a text prediction that are shown, most frequent first.
 MAX_VALUES = 20
-#: Height of a histogram in pixels.
-HEIGHT = 200
+#: Height of a histogram in pixels, and the room for the texts of its ticks as a share of its width.
+HEIGHT, GUTTER = 200, 0.12
 THIS_RUN, PREVIOUS_RUN = ("This run", GOOD), ("Previous run", TEXT)
 
 
@@ -80,9 +81,9 @@ def _draw_numbers(profile: Profile, before: Profile | None, description: str) ->
     canvas = Canvas()
     canvas.height = 16
     ticks = choose_ticks(0, top, text=format_share)
-    add_columns(canvas, columns, low=low, high=high, top=top, ticks=ticks, height=HEIGHT, outline=outline)
-    places = choose_ticks(low, high)
-    add_axis(canvas, [((place - low) / (high - low), text) for place, text in places])
+    scale = build_scale(low, high, gutter=GUTTER)
+    add_columns(canvas, columns, scale=scale, top=top, ticks=ticks, height=HEIGHT, outline=outline)
+    add_axis(canvas, [(scale(place), text) for place, text in choose_ticks(low, high)])
     canvas.height += 2
     return canvas.render(description)
 

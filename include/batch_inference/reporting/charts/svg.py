@@ -121,7 +121,7 @@ def draw_rows(
 ) -> Markup:
     """Horizontal bars on a scale from `low` to `high`, the first row on top, with an axis below when it has ticks."""
     canvas = Canvas()
-    position = _build_scale(low, high)
+    position = build_scale(low, high)
     marks = Canvas()
     for number, row in enumerate(rows):
         if row.label:
@@ -156,25 +156,23 @@ def add_columns(
     canvas: Canvas,
     columns: Sequence[Column],
     *,
-    low: float,
-    high: float,
+    scale: Callable[[float], float],
     top: float,
     ticks: Sequence[Tick],
     height: int,
     outline: Sequence[tuple[float, float]] = (),
 ) -> None:
-    """Vertical bars on a horizontal scale from `low` to `high` and a vertical one from 0 to `top`.
+    """Vertical bars on a horizontal `scale` and a vertical one from 0 to `top`.
 
     `ticks` are of the vertical scale; `outline` are points `(x, y)` of a second series.
     """
-    position = _build_scale(low, high)
     base = canvas.height + height
     top = top or 1.0
     for value, _ in ticks:
         y = base - height * value / top
         canvas.add_line(0, y, 1, y)
     for column in columns:
-        start, end = position(column.start), position(column.end)
+        start, end = scale(column.start), scale(column.end)
         if column.value:
             tall = max(height * column.value / top, MIN_HEIGHT)
             value_text = f"{column.value:.12g}"
@@ -183,9 +181,8 @@ def add_columns(
             )
         canvas.add_hover_area(start, end, canvas.height, height, column.title)
     if outline:
-        points = [(position(x), y / top) for x, y in outline]
+        points = [(scale(x), y / top) for x, y in outline]
         canvas.add_outline(points, canvas.height, height, colour=TEXT)
-    # Above their lines and over the columns, where a label needs no room of its own.
     for value, text in ticks:
         if value:
             canvas.add_text(0, base - height * value / top - 3, text, soft=True)
@@ -198,6 +195,17 @@ def add_axis(canvas: Canvas, ticks: Iterable[Tick]) -> None:
         anchor = "start" if place < 0.04 else "end" if place > 0.9 else "middle"
         canvas.add_text(place, canvas.height + 16, text, anchor=anchor, soft=True)
     canvas.height += AXIS_HEIGHT
+
+
+def build_scale(low: float, high: float, *, gutter: float = 0.0) -> Callable[[float], float]:
+    """The function from a number to a share of the width, of which the first `gutter` stays free."""
+    width = high / 2 - low / 2  # halved, since a difference may overflow
+
+    def scale(value: float) -> float:
+        share = min(max((value / 2 - low / 2) / width, 0.0), 1.0) if width > 0 else 0.0
+        return gutter + (1 - gutter) * share
+
+    return scale
 
 
 def choose_ticks(
@@ -240,12 +248,6 @@ def shorten_label(text: str) -> str:
         return text
     end = MAX_LABEL_LENGTH // 3
     return f"{text[: MAX_LABEL_LENGTH - end - 1]}…{text[-end:]}"
-
-
-def _build_scale(low: float, high: float) -> Callable[[float], float]:
-    """The function from a number to a share of the width. Both are halved, since a difference may overflow."""
-    width = high / 2 - low / 2
-    return lambda value: min(max((value / 2 - low / 2) / width, 0.0), 1.0) if width > 0 else 0.0
 
 
 def _percent(share: float) -> str:

@@ -23,6 +23,7 @@ from batch_inference.reporting.charts.svg import (
     Column,
     add_axis,
     add_columns,
+    build_scale,
 )
 
 RunSummary = Mapping[str, Any]
@@ -57,7 +58,7 @@ def build_trends_chart(runs: Sequence[RunSummary]) -> Chart | None:
     if len(runs) < 2:
         return None
     times = [datetime.fromisoformat(run["data_time"]).astimezone(UTC) for run in runs]
-    canvas = Canvas()
+    canvas, scale = Canvas(), build_scale(0, len(runs))
     for title, value, text, colour in METRICS:
         values = [value(run) for run in runs]
         known = [each for each in values if each is not None]
@@ -78,7 +79,7 @@ def build_trends_chart(runs: Sequence[RunSummary]) -> Chart | None:
             for number, (time, each) in enumerate(zip(times, values, strict=True))
         ]
         ticks = [(0.0, ""), (top, "")]
-        add_columns(canvas, columns, low=0, high=len(runs), top=top, ticks=ticks, height=PANEL_HEIGHT)
+        add_columns(canvas, columns, scale=scale, top=top, ticks=ticks, height=PANEL_HEIGHT)
         canvas.height += 12
     add_axis(canvas, [(0, _format_time(times[0])), (1, _format_time(times[-1]))])
     caption = _caption(runs)
