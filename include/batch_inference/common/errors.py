@@ -7,6 +7,7 @@ BatchInferenceError
 ├── PlanError             no plan is possible, or none within the limits; nothing was spent
 │   ├── SetupError        AWS lacks what the run's jobs need, or several things are wrong at once
 │   ├── ModelError        SageMaker has no such model, or no version of it that may be used
+│   ├── NotApprovedError  the run is above its budget, and nobody approved it
 │   ├── PoolError         the Airflow pool that limits the jobs is missing, or does not limit them
 │   └── EmptyInputError   the input holds no object and the pipeline says `on_empty: fail`
 ├── RequestLintError      SageMaker would refuse, or misread, a request or its input
@@ -104,6 +105,12 @@ class EmptyInputError(PlanError):
     """The input is empty and the pipeline says `on_empty: fail`."""
 
     advice = "Correct the prefix, or wait for the upload; then clear `plan` with all that follows it."
+
+
+class NotApprovedError(PlanError):
+    """The run is above its budget, and a person has not approved it; nothing was spent."""
+
+    advice = "Trigger a new run with a higher budget, or with more time, and approve it in time."
 
 
 class PoolError(PlanError):

@@ -5,6 +5,7 @@ The nearest file wins: mappings merge, lists and single values replace, and null
 
 from __future__ import annotations
 
+import json
 import re
 from functools import lru_cache
 from pathlib import Path
@@ -148,7 +149,10 @@ def _select_matrix_key(path: Path, own: YamlDocument, key: str | None) -> YamlDo
     changes = {} if matrix[key] is None else matrix[key]
     if not isinstance(changes, dict):
         raise _build_error(
-            path, own, ("matrix", key), f"found {changes!r}; allowed is a mapping of keys of the file"
+            path,
+            own,
+            ("matrix", key),
+            f"found {json.dumps(changes, ensure_ascii=False, default=str)}; allowed is a mapping of keys of the file",
         )
     for fixed in ("name", "matrix"):
         if fixed in changes:

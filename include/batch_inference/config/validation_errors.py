@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Collection
 from typing import Any, TypeAlias, get_args
@@ -212,5 +213,7 @@ def _yaml_hint(value: object, kind: str) -> str:
 
 
 def _shorten(value: object) -> str:
-    text = str(value).lower() if isinstance(value, bool) else repr(value)
+    """A value as a YAML file spells it: `null`, `true`, `[1, "a"]`; texts in single quotes, as in all messages."""
+    is_json = value is None or isinstance(value, bool | dict | list | tuple)
+    text = json.dumps(value, ensure_ascii=False, default=str) if is_json else repr(value)
     return text if len(text) <= 80 else text[:77] + "…"

@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import Context
 
+from batch_inference.common.errors import NotApprovedError
 from batch_inference.common.formatting import format_duration
-from batch_inference.dag.task_functions import no_retry
 from batch_inference.run import handoffs
 from sagemaker_jobs.airflow_compat import (
-    AirflowFailException,
     ApprovalOperator,
     CreateHITLDetailPayload,
     HITLRejectException,
@@ -42,28 +41,32 @@ class BudgetApprovalOperator(ApprovalOperator):
 
     def execute(self, context: Context) -> Any:
         """Ask, if the plan says so."""
-        plan = _pull_plan(context)
+        from batch_inference.dag.failure_report import report_failure
+
+        with report_failure(context["ti"]):
+            return self._ask(context)
+
+    def _ask(self, context: Context) -> Any:
+        plan = handoffs.pull_plan(context["ti"])
         if plan.approval_reason is None:
             self.log.info("the run is within its budget, or has none: no approval is needed")
             return None
         if self.rejects_unasked:
-            raise AirflowFailException(
+            raise NotApprovedError(
                 f"refused: {plan.approval_reason}; nobody can be asked here: raise the budget, "
                 f"or run it from Airflow's UI"
             )
         if plan.approve_by is None:
-            raise AirflowFailException(
-                f"{plan.approval_reason}, but the plan has no time by which to approve it"
-            )
+            raise NotApprovedError(f"{plan.approval_reason}, but the plan has no time by which to approve it")
         remaining = plan.approve_by - datetime.now(UTC)
         if remaining < SHORTEST_WAIT:
-            raise AirflowFailException(_timeout_message(plan))
+            raise NotApprovedError(_timeout_message(plan))
         self.response_timeout = remaining
         # The time is in the subject: the body is that of the same plan however long the question is open.
         self.subject += f", and waits until {plan.approve_by:%Y-%m-%d %H:%M} UTC"
         self.body = format_question(plan)
         if self._question_in_the_ui(context) != self.body:
-            raise AirflowFailException(
+            raise NotApprovedError(
                 f"{plan.approval_reason}, but this run has asked before, and Airflow still shows that question, "
                 f"about an earlier plan, which must not approve this one. Nothing was spent: start a new run"
             )
@@ -95,14 +98,20 @@ class BudgetApprovalOperator(ApprovalOperator):
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> Any:
         """Continue, or fail without a retry."""
+        from batch_inference.dag.failure_report import report_failure
+
+        with report_failure(context["ti"]):
+            return self._evaluate_answer(context, event)
+
+    def _evaluate_answer(self, context: Context, event: dict[str, Any]) -> Any:
         if event.get("error_type") == "timeout":
-            raise AirflowFailException(_timeout_message(_pull_plan(context)))
+            raise NotApprovedError(_timeout_message(handoffs.pull_plan(context["ti"])))
         try:
             return super().execute_complete(context, event)
         except HITLRejectException as error:
             who = (event.get("responded_by_user") or {}).get("name") or "somebody"
-            raise AirflowFailException(
-                f"rejected by {who}: {_pull_plan(context).approval_reason}; nothing was spent"
+            raise NotApprovedError(
+                f"rejected by {who}: {handoffs.pull_plan(context['ti']).approval_reason}; nothing was spent"
             ) from error
 
 
@@ -117,10 +126,6 @@ def format_question(plan: Plan) -> str:
         *(f"- {sentence}" for sentence in plan.sentences),
     ]
     return "\n".join(lines)
-
-
-def _pull_plan(context: Context) -> Plan:
-    return no_retry(handoffs.pull_plan)(context["ti"])
 
 
 def _timeout_message(plan: Plan) -> str:

@@ -102,5 +102,6 @@ def _build_short_error(error: BaseException, failure: Failure) -> BaseException:
     if not isinstance(error, SageMakerJobError):
         return TaskFailedError(f"{failure.error}: {failure.headline}")
     short = copy.copy(error)
-    short.args = (failure.headline,)
+    # Its advice is in the log already, and follows the headline in `str()`.
+    short.args, short.headline, short.advice = (failure.headline,), failure.headline, None
     return short.with_traceback(None)

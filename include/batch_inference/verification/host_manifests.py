@@ -69,7 +69,7 @@ class HostManifest(FrozenModel):
     def _adds_up(self) -> Self:
         host, read, passed, rejected = self.host, self.records_in, self.records_out, self.rejected_count
         if host not in self.hosts:
-            raise ValueError(f"host: found {host!r}; hosts are {list(self.hosts)}")
+            raise ValueError(f"host: found {host!r}; hosts are {', '.join(self.hosts)}")
         if read != passed + rejected:
             raise ValueError(
                 f"{host} read {read:,} records, but passed {passed:,} and rejected {rejected:,}; these do not add up"

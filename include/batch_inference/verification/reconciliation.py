@@ -123,10 +123,15 @@ def _check_rejects(
     rejected = sum(by_reason.values())
     allowed, limit = compute_allowed_rejects(max_rejected, records_in)
     if rejected > allowed:
-        reasons = ", ".join(f"{number:,} {reason}" for reason, number in by_reason.items())
         raise TooManyRejectsError(
-            f"{rejected:,} of {records_in:,} records were rejected ({reasons}); max_rejected allows {limit}; {outcome}"
+            f"{rejected:,} of {records_in:,} records were rejected ({format_reasons(by_reason)}); max_rejected allows "
+            f"{limit}; {outcome}"
         )
+
+
+def format_reasons(by_reason: Mapping[str, int]) -> str:
+    """`1,200 range, 3 required`: how many records were rejected, by reason."""
+    return ", ".join(f"{number:,} {reason}" for reason, number in by_reason.items())
 
 
 def compute_allowed_rejects(max_rejected: float, records_in: int) -> tuple[float, str]:

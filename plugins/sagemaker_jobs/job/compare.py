@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 from sagemaker_jobs.errors import JobMismatch
@@ -11,7 +12,7 @@ if TYPE_CHECKING:
     from sagemaker_jobs.job.spec import JobSpec
 
 _NOT_DESCRIBED = frozenset({"Tags"})
-_MISSING = "nothing"
+_MISSING: str = "nothing"
 
 
 def find_differences(wanted: Any, found: Any, path: str = "") -> list[str]:
@@ -35,7 +36,14 @@ def find_differences(wanted: Any, found: Any, path: str = "") -> list[str]:
         ]
     if wanted == found or (found == _MISSING and wanted in ("", [], {}, None)):
         return []
-    return [f"{path} is {found!r}, requested was {wanted!r}"]
+    return [f"{path} is {_spell(found)}, requested was {_spell(wanted)}"]
+
+
+def _spell(value: Any) -> str:
+    """A value of a request as JSON; a text in single quotes."""
+    if isinstance(value, str):
+        return value if value == _MISSING else repr(value)
+    return json.dumps(value, default=str)
 
 
 def find_job_differences(spec: JobSpec, job: Job) -> list[str]:

@@ -48,7 +48,9 @@ def read_output_files(
     found: dict[str, Any] = {}
     for entry in output_files_to_xcom:
         if not entry.keys() >= set(_KEYS):
-            raise RequestError(f"output_files_to_xcom has {entry!r}; needed are the keys {', '.join(_KEYS)}.")
+            raise RequestError(
+                f"output_files_to_xcom has {json.dumps(entry)}; needed are the keys {', '.join(_KEYS)}."
+            )
         if entry["output_name"] not in outputs:
             raise RequestError(
                 f"output_files_to_xcom names output {entry['output_name']!r}; the job has "

@@ -33,7 +33,10 @@ def context(changes: dict[str, Any] | None = None) -> Any:
     """Of a task after a plan."""
     in_an_hour = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
     made = {**OVER, "approve_by": in_an_hour, **(changes or {})}
-    ti = SimpleNamespace(id=TI_ID, xcom_pull=lambda task: made if task == "plan" else None)
+    ti = SimpleNamespace(
+        id=TI_ID, task_id="await_approval", map_index=-1, try_number=1, max_tries=2,
+        xcom_pull=lambda task: made if task == "plan" else None, xcom_push=lambda **_: None,
+    )  # fmt: skip
     return {"ti": ti}
 
 

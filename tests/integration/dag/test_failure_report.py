@@ -57,7 +57,7 @@ def test_an_error_for_people_is_logged_in_paragraphs_and_raised_short(
     )  # fmt: skip
     raised = report(error, ti)
     assert type(raised) is JobFailedPermanently
-    assert raised.args == ("The transform job failed: ValueError: bad",)
+    assert str(raised) == "The transform job failed: ValueError: bad"
     assert "a call before" not in "".join(traceback.format_exception(raised))
     logged = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
     assert logged[:2] == ["SageMaker transform job j-1 failed: ValueError: bad", "What to do: Mend it."]

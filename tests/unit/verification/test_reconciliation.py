@@ -147,7 +147,7 @@ def broken(**changes: Any) -> list[dict[str, Any]]:
         (broken(shards=[]), "manifest of algo-1: algo-1 passed 30 records, but its shards hold 0"),
         (broken(objects=[]), "manifest of algo-1: algo-1 read 38 records, but its objects held 0"),
         (broken(records_out=-1), "manifest of algo-1: records_out: found -1; allowed is a number of at least 0"),
-        (broken(host="algo-7"), "manifest of algo-7: host: found 'algo-7'; hosts are ['algo-1', 'algo-2']"),
+        (broken(host="algo-7"), "manifest of algo-7: host: found 'algo-7'; hosts are algo-1, algo-2"),
         (broken(objects=[{"source": "s3://in/algo-2.csv", "records": 38}]),
          "the object s3://in/algo-2.csv is named 2 times; its records would count more than once"),
     ],

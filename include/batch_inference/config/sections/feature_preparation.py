@@ -89,7 +89,7 @@ class SensitiveColumn(FrozenModel):
     @model_validator(mode="after")
     def _edges_rise(self) -> Self:
         if list(self.edges) != sorted(set(self.edges)):
-            raise ValueError(f"found edges {list(self.edges)}; they must rise")
+            raise ValueError(f"found edges [{', '.join(map(str, self.edges))}]; they must rise")
         return self
 
 

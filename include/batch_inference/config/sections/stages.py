@@ -566,7 +566,9 @@ class JoinSection(StageLimits):
     def _columns_differ(self) -> Self:
         names = self.include_columns or ()
         if self.include_columns == () or len(set(names)) < len(names):
-            raise ValueError(f"found include_columns {list(names)}; allowed are one or more, each once")
+            raise ValueError(
+                f"found include_columns [{', '.join(names)}]; allowed are one or more, each once"
+            )
         both = sorted(set(names) & set(self.exclude_columns))
         if both:
             raise ValueError(f"found {both[0]!r} in include_columns and in exclude_columns")

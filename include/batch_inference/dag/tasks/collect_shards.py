@@ -17,7 +17,7 @@ from batch_inference.run.handoffs import PREPROCESS_JOB, SHARD_STATS
 from batch_inference.run.job_outputs import check_not_overwritten
 from batch_inference.run.run_context import RunContext
 from batch_inference.verification.host_manifests import ShardList, merge_host_manifests
-from batch_inference.verification.reconciliation import check_max_rejected
+from batch_inference.verification.reconciliation import check_max_rejected, format_reasons
 
 log = logging.getLogger(__name__)
 
@@ -66,8 +66,8 @@ def collect_shards(run: RunContext, **_: Any) -> list[dict[str, int]] | SkipDown
     }
     storage.write(preprocess_paths.merged_profile, json.dumps(profile))
     passed = f"{manifests.records_out:,} passed in {len(shards):,} shards"
-    rejected = shard_stats["rejected"] or "none"
-    log.info("%s records in, %s, rejected: %s", f"{manifests.records_in:,}", passed, rejected)
+    rejected = format_reasons(manifests.rejected)
+    log.info("%s records in, %s, rejected: %s", f"{manifests.records_in:,}", passed, rejected or "none")
     if manifests.records_in == 0:
         message = f"the objects below {plan.input.uri} hold no record"
         if config.on_empty == "fail":
@@ -77,7 +77,7 @@ def collect_shards(run: RunContext, **_: Any) -> list[dict[str, int]] | SkipDown
     if manifests.records_out == 0:
         raise PlanError(
             f"all {manifests.records_in:,} records of {plan.input.uri} were rejected "
-            f"({shard_stats['rejected']}), so there is nothing to score; each is "
+            f"({rejected}), so there is nothing to score; each is "
             f"listed with its reason below {preprocess_paths.rejects}"
         )
     shard_list = ShardList(

@@ -53,7 +53,7 @@ def read_container() -> Container:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ConfigError(f"{path} does not name this host and its peers: {error}") from error
     if host not in hosts:
-        raise ConfigError(f"{path}: current_host {host!r} is not among hosts {list(hosts)}")
+        raise ConfigError(f"{path}: current_host {host!r} is not among hosts {', '.join(hosts)}")
     return Container(base=base, host=host, hosts=hosts)
 
 
