@@ -15,11 +15,14 @@ from batch_inference.reporting.charts.svg import (
     Column,
     add_axis,
     add_columns,
+    build_scale,
     choose_ticks,
 )
 
 #: Height of the columns in pixels, their width as a share of a day, and the distance of the labels in days.
 PANEL_HEIGHT, COLUMN_WIDTH, LABEL_DAYS = 140, 0.7, 7
+#: The room for the texts of the ticks, as a share of the width.
+GUTTER = 0.1
 
 
 def build_spending_chart(days: Mapping[str, CostSums], month: str) -> Chart | None:
@@ -30,7 +33,7 @@ def build_spending_chart(days: Mapping[str, CostSums], month: str) -> Chart | No
     most = max(day.dollars for day in sums)
     if not most:
         return None
-    canvas = Canvas()
+    canvas, scale = Canvas(), build_scale(0, count, gutter=GUTTER)
     canvas.height = 16.0
     ticks = choose_ticks(0, most, count=3, text=format_dollars)
     top = canvas.height
@@ -46,11 +49,9 @@ def build_spending_chart(days: Mapping[str, CostSums], month: str) -> Chart | No
             )
             for number, value in enumerate(values)
         ]  # fmt: skip
-        add_columns(canvas, columns, low=0, high=count, top=most, ticks=ticks, height=PANEL_HEIGHT)
+        add_columns(canvas, columns, scale=scale, top=most, ticks=ticks, height=PANEL_HEIGHT)
     labels = range(0, count, LABEL_DAYS)
-    add_axis(
-        canvas, [((number + 0.5) / count, f"{first + timedelta(days=number):%-d %b}") for number in labels]
-    )
+    add_axis(canvas, [(scale(number + 0.5), f"{first + timedelta(days=number):%-d %b}") for number in labels])
     highest = max(range(count), key=lambda number: sums[number].dollars)
     caption = f"Most on {_describe_day(first + timedelta(days=highest), sums[highest])}."
     return Chart(
