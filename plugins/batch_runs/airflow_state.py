@@ -174,6 +174,12 @@ def get_run(session: Session, dag_id: str, run_id: str) -> Run | None:
     return None if found is None else Run(*found)
 
 
+def find_running_run_id(session: Session, dag_id: str) -> str | None:
+    """The run of a DAG that is running, the first one where there are several; None without one."""
+    running = select(DagRun.run_id).where(DagRun.dag_id == dag_id, DagRun.state == "running")
+    return session.scalar(running.order_by(DagRun.start_date, DagRun.id).limit(1))
+
+
 def _select_current_xcoms(*columns: Any) -> Select[Any]:
     """A query of the current XCom values; each row has `columns`, then the value."""
     return select(*columns, XComModel.value).join(TaskInstance, SAME_TASK_INSTANCE).where(_IS_CURRENT)

@@ -36,6 +36,7 @@ from batch_runs.access import ReadableDag, User, filter_readable_dags
 from batch_runs.airflow_state import (
     Run,
     count_runs,
+    find_running_run_id,
     get_run,
     is_pipeline_dag,
     list_pipeline_dags,
@@ -47,7 +48,7 @@ from batch_runs.figures import MAX_PATIENCE_SECONDS, load_figures, read_report_h
 from batch_runs.jobs import READ_ERRORS
 from batch_runs.overview import LAST_RUN_COUNT, build_pipeline_row, build_run_rows, build_trend_rows
 from batch_runs.progress import build_progress, compare_with_estimate
-from batch_runs.reasons import find_cause, list_notices, list_reasons
+from batch_runs.reasons import build_queued_notice, find_cause, list_notices, list_reasons
 from batch_runs.task_failures import list_failed_instances
 from batch_runs.task_view import describe_outcome
 from sagemaker_jobs.airflow_compat import has_feature
@@ -183,13 +184,16 @@ def show_run(
     patience = MAX_PATIENCE_SECONDS if body_only else FIRST_PATIENCE_SECONDS
     figures = load_figures(session, found, patience_seconds=patience)
     failed, tasks = list_failed_instances(session, found), list_tasks(session, found)
+    notices = list_notices(found, figures.plan, figures.outcome, failed)
+    if found.state == "queued":
+        notices.insert(0, build_queued_notice(find_running_run_id(session, dag_id)))
     return _render_page(
         request,
         "run_body.html.j2" if body_only else "run.html.j2",
         run=found,
         tasks=tasks,
         figures=figures,
-        notices=list_notices(found, figures.plan, figures.outcome, failed),
+        notices=notices,
         reasons=list_reasons(failed, figures.outcome, figures.links),
         has_failed=found.state == "failed",
         progress=build_progress(

@@ -75,6 +75,18 @@ class Reason:
     links: Sequence[Link] = ()
 
 
+def build_queued_notice(running_run_id: str | None) -> Notice:
+    """Why a run is queued; `running_run_id` is the run of its pipeline that is running."""
+    if running_run_id is None:
+        return Notice(level="info", word="Queued", text="The scheduler has not started this run yet.")
+    return Notice(
+        level="info",
+        word="Queued",
+        text=f"This run waits for `{running_run_id}` to end: a pipeline has one run at a time.",
+        advice="To start it sooner, mark that run as failed; its jobs are then stopped.",
+    )
+
+
 def list_notices(
     run: Run, plan: Mapping[str, Any] | None, outcome: RunOutcome | None, failed: Sequence[FailedInstance]
 ) -> list[Notice]:

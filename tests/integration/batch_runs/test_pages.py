@@ -58,6 +58,7 @@ def runs(database: Database, storage: Storage) -> None:
         "open_one", ["finished", "nasty", "gone", "wrong", "large", "refused", "only", "elsewhere"]
     )
     database.add_runs("open_one", ["planned"], state="running")
+    database.add_runs("open_one", ["next"], state="queued")
     database.add_runs("open_one", ["broken"], state="failed")
     finished("finished", figures)
     nasty = everything(
@@ -214,6 +215,7 @@ def test_a_run_that_only_has_a_plan_shows_its_sentences(page: Callable[[str], st
         ("refused", "await_preprocess failed It left no message"),
         ("refused", "Nothing was published at s3://data/out/"),
         ("only", "Plan only. Nothing was submitted to AWS."),
+        ("next", "Queued. This run waits for planned to end"),
         ("broken", "plan failed It left no message"),
     ],
 )
