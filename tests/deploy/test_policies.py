@@ -274,6 +274,20 @@ def test_what_outlives_runs_is_never_deleted(role: str) -> None:
     assert bool(find_allowing_statements(build_policies(canary)[role], deletes)) == (role == "janitor")
 
 
+def test_the_janitor_writes_a_notice_of_a_late_run_where_somebody_is_to_be_notified() -> None:
+    """And no other file of a run."""
+    notifier = {"notifier": "airflow.providers.smtp.notifications.smtp.SmtpNotifier"}
+    runs = RunPaths.from_run_id(work=example().work, pipeline="abalone", run_id="r")
+
+    def may(pipeline: Pipeline, uri: str) -> bool:
+        call = Call("s3:PutObject", f"arn:aws:s3:::{uri.removeprefix('s3://')}")
+        return bool(find_allowing_statements(build_policies(pipeline)["janitor"], call))
+
+    with_notifier = changed(notify={"on_late": [notifier]})
+    assert [may(with_notifier, uri) for uri in (runs.late, runs.plan)] == [True, False]
+    assert not may(example(), runs.late)
+
+
 def test_without_the_parts_of_its_versions_no_policy_is_made() -> None:
     """One that lacks them would fail in the middle of the night."""
     with pytest.raises(PolicyError, match="give --image URI and --model-data"):
