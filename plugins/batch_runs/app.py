@@ -196,6 +196,7 @@ def show_run(
         notices=notices,
         reasons=list_reasons(failed, figures.outcome, figures.links),
         has_failed=found.state == "failed",
+        has_nothing_to_do=figures.outcome is not None and figures.outcome.kind in ("empty", "unchanged"),
         progress=build_progress(
             found, tasks, figures.plan, figures.report, figures.objects, now=datetime.now(UTC)
         ),

@@ -77,6 +77,27 @@ class Figures:
     links: Sequence[StoredLink] = ()
     problems: tuple[str, ...] = ()
 
+    @property
+    def is_plan_only(self) -> bool:
+        """Whether the run was only to be planned."""
+        return self.plan is not None and bool(self.plan["dry_run"])
+
+    @property
+    def outcome_figures(self) -> Mapping[str, Any] | None:
+        """The records and totals of the outcome, in the form of a report; None without an outcome."""
+        totals = None if self.outcome is None else _list_totals(self.outcome)
+        return None if totals is None else {"records": totals.get("records"), "total": totals}
+
+
+def _list_totals(outcome: RunOutcome) -> Mapping[str, Any] | None:
+    """The totals of a run, with its records where all are known; None for one whose jobs were billed nothing."""
+    if not outcome.billed_seconds:
+        return None
+    totals = outcome.to_xcom()
+    if totals["records"] is not None and None in totals["records"].values():
+        del totals["records"]
+    return totals
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _StoredRun:
@@ -109,10 +130,7 @@ class _StoredRun:
         """The totals of a run that has ended: of its outcome, else of the summary that older versions pushed."""
         if self.outcome is None:
             return parse_summary(self.xcoms.get((task_ids.CLEAN_UP, RETURN_VALUE)))
-        totals = self.outcome.to_xcom()
-        if totals["records"] is not None and None in totals["records"].values():
-            del totals["records"]
-        return totals
+        return _list_totals(self.outcome)
 
     def read_mapping(self, task_id: str, key: str) -> Mapping[str, Any] | None:
         """An XCom that is a mapping; None for another value, or none."""

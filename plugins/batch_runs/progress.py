@@ -56,6 +56,7 @@ class Progress:
         elapsed_seconds: since the run started.
         ends_at: when the run should end, by the plan and by how far the jobs are; None once it takes longer.
         latest_end: when it ends at the latest, with the confidence of the plan.
+        is_slow: whether it takes longer than the plan's latest end.
         deadline: when the run is late, as `notify.on_late` says it too.
         dollars, expected_dollars, highest_dollars: what the jobs cost so far, and by the plan.
     """
@@ -69,6 +70,7 @@ class Progress:
     ends_at: datetime | None
     latest_end: datetime | None
     deadline: datetime | None
+    is_slow: bool
     dollars: float | None
     expected_dollars: float | None
     highest_dollars: float | None
@@ -98,6 +100,7 @@ def build_progress(
     jobs = {} if report is None else {stage["stage"]: stage for stage in report["stages"]}
     estimate: Mapping[str, Any] = {} if plan is None else plan["estimate"]
     elapsed = None if run.started_at is None else (now - run.started_at).total_seconds()
+    latest_end = _add_seconds(run.started_at, estimate.get("seconds_high"))
     remaining = None
     if estimate and run.started_at is not None:
         remaining = _estimate_remaining(estimate, dict(stages[number:]), jobs, objects, now, len(stages))
@@ -109,7 +112,8 @@ def build_progress(
         objects=objects,
         elapsed_seconds=elapsed,
         ends_at=None if remaining is None else datetime.fromtimestamp(now.timestamp() + remaining, UTC),
-        latest_end=_add_seconds(run.started_at, estimate.get("seconds_high")),
+        latest_end=latest_end,
+        is_slow=latest_end is not None and latest_end < now,
         deadline=_parse_time(plan and (plan.get("due") or plan.get("deadline"))),
         dollars=sum_if_known(job["dollars"] for job in jobs.values() if job["billed_seconds"] is not None),
         expected_dollars=estimate.get("dollars"),
@@ -206,6 +210,8 @@ def compare_with_estimate(run: Run, report: Mapping[str, Any] | None) -> list[Co
     """The run's time and cost beside their estimates; empty before its end, and where nothing was estimated."""
     if report is None or not run.has_ended or "total" not in report or not report["estimate"].get("seconds"):
         return []
+    if report["total"]["dollars"] == 0 and not report["stages"]:
+        return []  # No job was started.
     estimate, dollars = report["estimate"], report["total"]["dollars"]
     rows = [
         ("Time", format_duration, estimate["seconds"], estimate["seconds_high"], run.duration_seconds),

@@ -176,7 +176,7 @@ class Teams:
         records = changes.get("records")
         return {
             "version": 1, "kind": "published", "data_time": f"{self.now:%Y-%m-%dT02:00:00Z}", "failed_task": None,
-            "headline": None, "advice": None, "warnings": [], "records": None,
+            "headline": "The run has published.", "advice": None, "warnings": [], "records": None,
             "published_rows": records["scored"] if records else None, "seconds": 600.0, "billed_seconds": 480.0,
             "idle_seconds": 60.0, "dollars": 0.0192, "expected_seconds": 780.0, "expected_dollars": 0.021,
             "report_json": None, "report_html": None, **changes,

@@ -157,6 +157,18 @@ class Database:
         with self._session() as session:
             session.execute(update(TaskInstance).where(*where).values(state=state, next_method=next_method))
 
+    def end_task(self, dag_id: str, run_id: str, task: str, at: datetime, map_index: int = -1) -> None:
+        """When the last try of a task ended."""
+        from airflow.models.taskinstance import TaskInstance
+        from sqlalchemy import update
+
+        where = (
+            TaskInstance.dag_id == dag_id, TaskInstance.run_id == run_id, TaskInstance.task_id == task,
+            TaskInstance.map_index == map_index,
+        )  # fmt: skip
+        with self._session() as session:
+            session.execute(update(TaskInstance).where(*where).values(end_date=at))
+
     def clear(self) -> None:
         """Remove what the test module added."""
         from airflow.models.dag import DagModel, DagTag
