@@ -1,28 +1,33 @@
 """Reads pipelines, runs and tasks from Airflow's database, with a few bounded queries for each page.
 
-The figures of a finished run are in the XCom of its `clean_up` task, so a list of runs reads no object in S3.
+How a run ended is in the XCom of its `clean_up` task, so a list of runs reads no object in S3. The number of queries
+does not depend on how many pipelines or runs there are.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+import re
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from airflow.models.dag import DagModel, DagTag
 from airflow.models.dagrun import DagRun
+from airflow.models.errors import ParseImportError
 from airflow.models.serialized_dag import SerializedDagModel
 from airflow.models.taskinstance import TaskInstance
 from airflow.models.xcom import XComModel
-from sqlalchemy import and_, func, or_, select
+from sqlalchemy import and_, func, literal, or_, select
 from sqlalchemy.orm import Session
 
 from batch_inference.dag.task_docs import TASK_DOCS
 from batch_inference.run.task_ids import CLEAN_UP, PIPELINE_TAG
 from sagemaker_jobs.airflow_compat import Select
 
+#: Days for which a DAG that Airflow has no file of any more is listed.
+GONE_DAYS = 7
 #: Final states of a run.
 ENDED_STATES = frozenset({"success", "failed"})
 #: Joins a value to the task instance that pushed it.
@@ -36,6 +41,8 @@ SAME_TASK_INSTANCE = and_(
 _RUN_COLUMNS: tuple[Any, ...] = (
     DagRun.id, DagRun.dag_id, DagRun.run_id, DagRun.run_type, DagRun.state, DagRun.run_after, DagRun.start_date,
     DagRun.end_date,
+    # Airflow 3.0 does not keep who has triggered a run.
+    DagRun.triggering_user_name if hasattr(DagRun, "triggering_user_name") else literal(None),
 )  # fmt: skip
 _WAITING_STATES = ("scheduled", "queued")
 #: Whether a value is of the current try. Airflow removes an instance's XComs when it starts again, not when it is
@@ -49,13 +56,36 @@ _IS_CURRENT = or_(
 
 
 @dataclass(frozen=True, slots=True)
+class FileError:
+    """Airflow's error of a file. `pipeline_id` is None for a DAG file, and for a pipeline file in a wrong place."""
+
+    bundle_name: str
+    file: str
+    pipeline_id: str | None
+    message: str
+
+    @property
+    def is_of_pipeline(self) -> bool:
+        """Whether the file is that of a pipeline, and not a DAG file."""
+        return self.pipeline_id is not None or self.file.endswith((".yaml", ".yml"))
+
+
+@dataclass(frozen=True, slots=True)
 class PipelineDag:
-    """A DAG of a pipeline, from the columns of `list_pipeline_dags`."""
+    """A DAG of a pipeline.
+
+    `bundle_name` and `dag_file` say where the DAG file is; `is_gone` whether Airflow takes the DAG for stale,
+    and `file_error` why it cannot parse it any more.
+    """
 
     dag_id: str
     description: str
     is_paused: bool
     next_run_after: datetime | None
+    bundle_name: str
+    dag_file: str
+    is_gone: bool = False
+    file_error: FileError | None = None
 
     @property
     def team(self) -> str:
@@ -74,7 +104,11 @@ class PipelinePlace:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One run of a DAG, from `_RUN_COLUMNS`; `dag_run_id` is its primary key in Airflow's database."""
+    """One run of a DAG, from `_RUN_COLUMNS`.
+
+    `dag_run_id` is its primary key in Airflow's database; `triggered_by` the person's name, None where Airflow started
+    the run itself or does not know.
+    """
 
     dag_run_id: int
     dag_id: str
@@ -84,6 +118,7 @@ class Run:
     run_after: datetime
     started_at: datetime | None
     ended_at: datetime | None
+    triggered_by: str | None
 
     @property
     def has_ended(self) -> bool:
@@ -111,16 +146,80 @@ class Task:
     task_instance_count: int
 
 
-def list_pipeline_dags(session: Session, *, with_stale: bool = False) -> dict[str, PipelineDag]:
-    """The DAGs tagged as pipelines by id, sorted; without those that are stale, unless `with_stale`."""
-    description = func.coalesce(DagModel.description, "")
+def list_file_errors(session: Session) -> list[FileError]:
+    """The files that Airflow cannot parse; `RefusedDag` names those of pipelines."""
     found = session.execute(
-        select(DagModel.dag_id, description, DagModel.is_paused, DagModel.next_dagrun_create_after)
-        .join(DagTag, DagTag.dag_id == DagModel.dag_id)
-        .where(DagTag.name == PIPELINE_TAG, *([] if with_stale else [DagModel.is_stale.is_(False)]))
-        .order_by(DagModel.dag_id)
+        select(ParseImportError.bundle_name, ParseImportError.filename, ParseImportError.stacktrace)
     )
-    return {row.dag_id: PipelineDag(*row) for row in found}
+    errors = []
+    for bundle_name, filename, stacktrace in found:
+        file, _, pipeline_id = str(filename or "").partition("#")
+        message = shorten_traceback(str(stacktrace or ""))
+        errors.append(FileError(str(bundle_name or ""), file, pipeline_id or None, message))
+    return errors
+
+
+def shorten_traceback(text: str) -> str:
+    """The message of a traceback's last error, with the error's class unless it is that of a refused pipeline file."""
+    lines = text.strip().splitlines()
+    # The message of an error begins after its class, at the start of a line; frames and further lines are indented.
+    starts = [number for number, line in enumerate(lines) if re.match(r"[A-Za-z_][\w.]*: ", line)]
+    message = "\n".join(lines[starts[-1] :] if starts else lines)
+    return re.sub(r"^(?:[\w.]+\.)?RefusedFileError: ", "", message)
+
+
+def list_pipeline_dags(
+    session: Session, file_errors: Sequence[FileError] = (), *, with_stale: bool = False
+) -> dict[str, PipelineDag]:
+    """The DAGs tagged as pipelines, by id, sorted.
+
+    Airflow makes a DAG stale when its file is gone or wrong, and drops the error of a wrong file for a moment at each
+    refresh. A stale DAG is listed while one of `file_errors` is its own, and `GONE_DAYS` after it was last parsed, and
+    any stale DAG if `with_stale`.
+    """
+    of_pipelines = {(each.bundle_name, each.pipeline_id): each for each in file_errors if each.pipeline_id}
+    of_dag_files = {(each.bundle_name, each.file): each for each in file_errors}
+    found = session.execute(
+        select(
+            DagModel.dag_id, func.coalesce(DagModel.description, ""), DagModel.is_paused,
+            DagModel.next_dagrun_create_after, DagModel.bundle_name,
+            func.coalesce(DagModel.relative_fileloc, DagModel.fileloc, ""), DagModel.is_stale,
+            DagModel.last_parsed_time,
+        )
+        .join(DagTag, DagTag.dag_id == DagModel.dag_id)
+        .where(DagTag.name == PIPELINE_TAG)
+        .order_by(DagModel.dag_id)
+    )  # fmt: skip
+    oldest = datetime.now(UTC) - timedelta(days=GONE_DAYS)
+    dags = {}
+    for row in found:
+        dag, parsed_at = PipelineDag(*row[:-1]), row[-1]
+        error = of_pipelines.get((dag.bundle_name, dag.dag_id))
+        if error is None and dag.is_gone:
+            # A file with a matrix that cannot be read at all has no keys: its error is that of all its DAGs.
+            error = of_pipelines.get((dag.bundle_name, dag.team))
+        error = error or of_dag_files.get((dag.bundle_name, dag.dag_file))
+        if with_stale or not dag.is_gone or error is not None or (parsed_at is not None and parsed_at > oldest):
+            dags[dag.dag_id] = replace(dag, file_error=error)
+    return dags
+
+
+def list_dags_of_files(
+    session: Session, files: Collection[tuple[str, str]]
+) -> dict[tuple[str, str], set[str]]:
+    """The ids of all DAGs, also of those that are no pipelines, of DAG files, by bundle name and file."""
+    if not files:
+        return {}
+    found = session.execute(
+        select(DagModel.bundle_name, DagModel.relative_fileloc, DagModel.dag_id).where(
+            DagModel.relative_fileloc.in_({file for _, file in files})
+        )
+    )
+    dag_ids: dict[tuple[str, str], set[str]] = {}
+    for bundle_name, file, dag_id in found:
+        if (bundle_name, file or "") in files:
+            dag_ids.setdefault((bundle_name, file or ""), set()).add(dag_id)
+    return dag_ids
 
 
 def is_pipeline_dag(session: Session, dag_id: str) -> bool:
@@ -150,11 +249,19 @@ def read_pipeline_place(session: Session, dag_id: str) -> PipelinePlace:
         ) from None
 
 
-def list_runs(session: Session, dag_id: str, *, limit: int, offset: int = 0) -> list[Run]:
-    """Runs of a DAG, newest first."""
+def list_runs(
+    session: Session,
+    dag_id: str,
+    *,
+    limit: int,
+    offset: int = 0,
+    state: str | None = None,
+    before: datetime | None = None,
+) -> list[Run]:
+    """Runs of a DAG, newest first: those in this state, and that were to start before this time."""
     found = session.execute(
         select(*_RUN_COLUMNS)
-        .where(DagRun.dag_id == dag_id)
+        .where(*_match_runs(dag_id, state, before))
         .order_by(DagRun.run_after.desc(), DagRun.id.desc())
         .limit(limit)
         .offset(offset)
@@ -162,9 +269,37 @@ def list_runs(session: Session, dag_id: str, *, limit: int, offset: int = 0) -> 
     return [Run(*row) for row in found]
 
 
-def count_runs(session: Session, dag_id: str) -> int:
-    """The number of a DAG's runs in Airflow's database."""
-    return session.scalar(select(func.count(DagRun.id)).where(DagRun.dag_id == dag_id)) or 0
+def list_latest_runs(session: Session, dag_ids: Collection[str], *, limit: int) -> dict[str, list[Run]]:
+    """The newest runs of each of these DAGs, at most `limit` each, newest first; without DAGs that have none."""
+    newest_first = DagRun.run_after.desc(), DagRun.id.desc()
+    place = func.row_number().over(partition_by=DagRun.dag_id, order_by=newest_first).label("place")
+    ranked = select(DagRun.id, place).where(DagRun.dag_id.in_(dag_ids)).subquery()
+    found = session.execute(
+        select(*_RUN_COLUMNS)
+        .join(ranked, ranked.c.id == DagRun.id)
+        .where(ranked.c.place <= limit)
+        .order_by(*newest_first)
+    )
+    runs: dict[str, list[Run]] = {}
+    for row in found:
+        runs.setdefault(row.dag_id, []).append(Run(*row))
+    return runs
+
+
+def count_runs(
+    session: Session, dag_id: str, *, state: str | None = None, before: datetime | None = None
+) -> int:
+    """The number of a DAG's runs in Airflow's database, of those in `list_runs`."""
+    return session.scalar(select(func.count(DagRun.id)).where(*_match_runs(dag_id, state, before))) or 0
+
+
+def _match_runs(dag_id: str, state: str | None, before: datetime | None) -> list[Any]:
+    conditions: list[Any] = [DagRun.dag_id == dag_id]
+    if state is not None:
+        conditions.append(DagRun.state == state)
+    if before is not None:
+        conditions.append(DagRun.run_after < before)
+    return conditions
 
 
 def get_run(session: Session, dag_id: str, run_id: str) -> Run | None:
@@ -185,20 +320,27 @@ def _select_current_xcoms(*columns: Any) -> Select[Any]:
     return select(*columns, XComModel.value).join(TaskInstance, SAME_TASK_INSTANCE).where(_IS_CURRENT)
 
 
-def read_results(session: Session, runs: Sequence[Run], task_id: str) -> dict[str, dict[str, Any]]:
-    """A task's return value in each of these runs, by run id; without runs in which it returned none."""
+def read_xcoms_of_runs(
+    session: Session, runs: Sequence[Run], keys: Collection[str], task_id: str | None = None
+) -> dict[int, list[tuple[str, Any]]]:
+    """The XComs with these keys, of one task or of any, by `dag_run_id`: key and value; without runs that have none.
+
+    One query for all runs.
+    """
     if not runs:
         return {}
-    found = session.execute(
-        _select_current_xcoms(XComModel.run_id).where(
-            XComModel.dag_run_id.in_([run.dag_run_id for run in runs]),
-            XComModel.task_id == task_id,
-            XComModel.key == "return_value",
-            XComModel.map_index == -1,
-        )
-    )
-    values = {run_id: parse_xcom_value(value) for run_id, value in found}
-    return {run_id: value for run_id, value in values.items() if isinstance(value, dict)}
+    conditions: list[Any] = [
+        XComModel.dag_run_id.in_([run.dag_run_id for run in runs]),
+        XComModel.key.in_(keys),
+    ]
+    if task_id is not None:
+        conditions += [XComModel.task_id == task_id, XComModel.map_index == -1]
+    values: dict[int, list[tuple[str, Any]]] = {}
+    for dag_run_id, key, value in session.execute(
+        _select_current_xcoms(XComModel.dag_run_id, XComModel.key).where(*conditions)
+    ):
+        values.setdefault(dag_run_id, []).append((key, parse_xcom_value(value)))
+    return values
 
 
 def read_xcoms(

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from airflow.api_fastapi.common.db.common import SessionDep
 from fastapi import FastAPI, HTTPException, Query, Request
@@ -32,13 +32,15 @@ from batch_inference.reporting.cost_overview import (
 from batch_inference.reporting.page import PAGE_FOLDER as SHARED
 from batch_inference.reporting.page import build_environment, compute_style_digest
 from batch_runs import links
-from batch_runs.access import ReadableDag, User, filter_readable_dags
+from batch_runs.access import ReadableDag, User, filter_readable_dags, may_read_import_errors
 from batch_runs.airflow_state import (
+    PipelineDag,
     Run,
     count_runs,
     find_running_run_id,
     get_run,
     is_pipeline_dag,
+    list_file_errors,
     list_pipeline_dags,
     list_runs,
     list_tasks,
@@ -46,7 +48,17 @@ from batch_runs.airflow_state import (
 from batch_runs.costs import load_costs
 from batch_runs.figures import MAX_PATIENCE_SECONDS, load_figures, read_report_html
 from batch_runs.jobs import READ_ERRORS
-from batch_runs.overview import LAST_RUN_COUNT, build_pipeline_row, build_run_rows, build_trend_rows
+from batch_runs.overview import (
+    LAST_RUN_COUNT,
+    build_pipeline_row,
+    build_trend_rows,
+    count_states,
+    describe_file_errors,
+    describe_trigger,
+    list_files_without_dag,
+    load_pipeline_rows,
+    load_run_rows,
+)
 from batch_runs.progress import build_progress, compare_with_estimate
 from batch_runs.reasons import build_queued_notice, find_cause, list_notices, list_reasons
 from batch_runs.task_failures import list_failed_instances
@@ -73,6 +85,7 @@ templates.globals.update(
     has_login_cookie=has_feature("login by cookie"),
     style=compute_style_digest(),
     parse_time=datetime.fromisoformat,
+    trigger_of=describe_trigger,
 )
 
 
@@ -98,7 +111,7 @@ async def add_security_headers(
     response.headers.setdefault(
         "Content-Security-Policy",
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
-        "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'self'",
+        "connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'self'",
     )
     response.headers.setdefault("Cache-Control", "no-store")
     response.headers["X-Content-Type-Options"] = "nosniff"
@@ -109,11 +122,17 @@ async def add_security_headers(
 
 @app.get("/")
 def show_pipelines(request: Request, session: SessionDep, user: User) -> HTMLResponse:
-    """Every pipeline that the user may read, with its last run."""
-    known = list_pipeline_dags(session)
-    readable = filter_readable_dags(request, user, known)
-    rows = [build_pipeline_row(session, known[dag_id]) for dag_id in readable]
-    return _render_page(request, "pipelines.html.j2", rows=rows, last_runs=LAST_RUN_COUNT)
+    """Every pipeline that the user may read, those that need a look first; and wrong files that have no DAG yet."""
+    file_errors = list_file_errors(session)
+    known = list_pipeline_dags(session, file_errors)
+    dags = [known[dag_id] for dag_id in filter_readable_dags(session, user, known)]
+    messages = _describe_file_errors(session, user, dags)
+    rows = load_pipeline_rows(session, dags, messages)
+    new_files = list_files_without_dag(file_errors, known) if may_read_import_errors(user) else []
+    return _render_page(
+        request, "pipelines.html.j2", rows=rows, counts=count_states(rows), new_files=new_files,
+        teams=sorted({row.dag.team for row in rows if row.dag.team}), last_runs=LAST_RUN_COUNT,
+    )  # fmt: skip
 
 
 @app.get("/costs")
@@ -156,20 +175,45 @@ def download_costs(
 def show_runs(
     request: Request,
     session: SessionDep,
+    user: User,
     dag_id: ReadableDag,
     page: Annotated[int, Query(ge=1, le=10_000)] = 1,
+    state: Annotated[Literal["", "failed", "success", "running", "queued"], Query()] = "",
+    until: Annotated[str, Query(pattern=r"^(\d{4}-\d\d-\d\d)?$")] = "",
 ) -> HTMLResponse:
-    """The runs of a pipeline, newest first, and plots of the last ones."""
+    """The runs of a pipeline, newest first: of a state, until a day in UTC; and, on the first page, its last ones."""
     _require_pipeline(session, dag_id)
-    run_count = count_runs(session, dag_id)
-    runs = list_runs(session, dag_id, limit=RUNS_PER_PAGE, offset=(page - 1) * RUNS_PER_PAGE)
-    rows = build_run_rows(session, runs)
-    chart = build_trends_chart(build_trend_rows(rows[:LAST_RUN_COUNT])) if page == 1 else None
+    before = None if not until else _parse_day(until) + timedelta(days=1)
+    chosen: Any = {"state": state or None, "before": before}
+    run_count = count_runs(session, dag_id, **chosen)
+    runs = list_runs(session, dag_id, limit=RUNS_PER_PAGE, offset=(page - 1) * RUNS_PER_PAGE, **chosen)
+    now = datetime.now(UTC)
+    rows = load_run_rows(session, runs)
+    dag = list_pipeline_dags(session, list_file_errors(session)).get(dag_id)
+    is_first = page == 1 and not state and not until
+    pipeline = chart = None
+    if dag is not None and is_first:
+        pipeline = build_pipeline_row(
+            dag, rows[:LAST_RUN_COUNT], _describe_file_errors(session, user, [dag]).get(dag_id), now
+        )
+        published = [row for row in rows if row.kind == "published"]
+        chart = build_trends_chart(build_trend_rows(published[:LAST_RUN_COUNT]))
     return _render_page(
-        request, "runs.html.j2", dag_id=dag_id, rows=rows, page=page,
-        pages=max(1, math.ceil(run_count / RUNS_PER_PAGE)),
-        run_count=run_count, charts=[] if chart is None else [chart],
+        request, "runs.html.j2", dag_id=dag_id, dag=dag, rows=rows, page=page, now=now, pipeline=pipeline,
+        pages=max(1, math.ceil(run_count / RUNS_PER_PAGE)), state=state, until=until,
+        run_count=run_count, charts=[] if chart is None else [chart], last_runs=LAST_RUN_COUNT,
     )  # fmt: skip
+
+
+def _describe_file_errors(session: SessionDep, user: User, dags: Sequence[PipelineDag]) -> dict[str, str]:
+    return describe_file_errors(session, dags, lambda dag_ids: filter_readable_dags(session, user, dag_ids))
+
+
+def _parse_day(text: str) -> datetime:
+    try:
+        return datetime.fromisoformat(text).replace(tzinfo=UTC)
+    except ValueError as error:
+        raise HTTPException(422, f"until: found {text}, which is not a day such as 2026-11-27.") from error
 
 
 @app.get("/run")
@@ -290,7 +334,7 @@ def _load_costs(
 ) -> tuple[list[PipelineCosts], list[str]]:
     """The costs of the pipelines that the user may read, stale ones too: they cost money while they ran."""
     known = list_pipeline_dags(session, with_stale=True)
-    readable = filter_readable_dags(request, user, known)
+    readable = filter_readable_dags(session, user, known)
     dags = [known[dag_id] for dag_id in readable if team is None or known[dag_id].team == team]
     return load_costs(session, dags, months)
 

@@ -40,9 +40,9 @@ class Link:
     text: str
 
 
-def to_runs(dag_id: str) -> str:
-    """The page of a pipeline."""
-    return f"runs?{urlencode({'dag_id': dag_id})}"
+def to_runs(dag_id: str, **filters: str | int) -> str:
+    """The page of a pipeline, with those `filters` of its runs that are not empty."""
+    return f"runs?{urlencode({'dag_id': dag_id, **{key: value for key, value in filters.items() if value}})}"
 
 
 def to_costs(month: str, team: str | None = None) -> str:

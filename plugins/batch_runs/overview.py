@@ -1,88 +1,460 @@
-"""Builds the rows of the lists: each pipeline with its last run, each run with its summary."""
+"""Builds the rows of the lists: each pipeline with its state and its last runs, each run with how it ended."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy.orm import Session
 
-from batch_inference.reporting.charts.trends import compute_rejected_share
+from batch_inference.common.formatting import format_count, format_duration, format_share
 from batch_inference.reporting.summary import parse_summary
-from batch_inference.run.task_ids import CLEAN_UP
-from batch_runs.airflow_state import PipelineDag, Run, list_runs, read_results
+from batch_inference.run.failures import FAILURE_KEY, Failure, parse_failure
+from batch_inference.run.outcomes import OUTCOME_KEY, RunOutcome, parse_outcome
+from batch_inference.run.task_ids import CLEAN_UP, PLAN
+from batch_runs.airflow_state import (
+    FileError,
+    PipelineDag,
+    Run,
+    list_dags_of_files,
+    list_latest_runs,
+    read_xcoms_of_runs,
+)
 
-#: Number of runs in a sparkline and in the plots of a pipeline.
+#: Number of runs in the bars and in the plots of a pipeline.
 LAST_RUN_COUNT = 30
-#: Width, height and margin of a sparkline.
-WIDTH, HEIGHT, MARGIN = 120, 28, 3
+RETURN_VALUE = "return_value"
+#: A rejected share above it is shown in the colour of a warning.
+REJECTED_WARNING_SHARE = 0.05
+#: Kinds of runs that were meant to end without output: none is a pipeline's last run, or counts in plots and means.
+QUIET_KINDS = frozenset({"plan_only", "empty", "unchanged"})
+#: The words for the kind of a run.
+KIND_WORDS = {
+    "published": "published", "plan_only": "plan only", "empty": "empty input", "unchanged": "unchanged",
+    "held": "held", "failed": "failed", "running": "running", "queued": "queued", "no_output": "no output",
+}  # fmt: skip
+#: States of a pipeline that need a look, the first ones first, then the others; a pipeline may be in several.
+STATES = (
+    "file wrong", "failed", "held", "late", "warning", "running", "queued", "gone", "paused", "never run", "well",
+)  # fmt: skip
+#: The words for the types of runs in Airflow's database.
+TRIGGERS = {
+    "scheduled": "schedule", "manual": "by hand", "backfill": "backfill", "asset_triggered": "asset",
+    "asset_materialization": "asset", "operator_triggered": "another DAG",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunRow:
-    """A run and its summary; None without a report."""
+    """A run and how it ended, or what is known of it so far.
+
+    `outcome` is that of `clean_up`; a run of an older version has only a `summary` of its report. `failure` is that of
+    a task, where the run goes on or `clean_up` told nothing; `deadline` that of its plan.
+    """
 
     run: Run
-    summary: Mapping[str, Any] | None
+    outcome: RunOutcome | None = None
+    summary: Mapping[str, Any] | None = None
+    failure: Failure | None = None
+    deadline: datetime | None = None
+
+    @property
+    def kind(self) -> str:
+        """A key of `KIND_WORDS`."""
+        if not self.run.has_ended:
+            return "queued" if self.run.state == "queued" else "running"
+        # A run whose state a person has set is what they say.
+        if self.run.state == "failed":
+            return "held" if self.outcome is not None and self.outcome.kind == "held" else "failed"
+        if self.outcome is not None and self.outcome.kind not in ("failed", "held"):
+            return self.outcome.kind
+        return "no_output" if self.summary is None else "published"
+
+    @property
+    def words(self) -> str:
+        """The kind of the run in words."""
+        return KIND_WORDS[self.kind]
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether the run was meant to end without output."""
+        return self.kind in QUIET_KINDS
+
+    @property
+    def headline(self) -> str | None:
+        """Why the run failed or is held, or why a task of it failed that is tried again; None for other runs."""
+        if self.kind in ("failed", "held"):
+            if self.outcome is not None and self.outcome.kind in ("failed", "held"):
+                return self.outcome.headline
+            if self.failure is not None:
+                return f"{self.failure.task_id}: {self.failure.headline}"
+            return (
+                "No task has left a reason: its process was killed or lost. Its log in Airflow may say more."
+            )
+        if self.kind == "running" and self.failure is not None:
+            again = "is tried again" if self.failure.will_retry else "failed"
+            return f"{self.failure.task_id} {again}: {self.failure.headline}"
+        return None
+
+    @property
+    def advice(self) -> str | None:
+        """What to do about a run that failed; None where nothing is known."""
+        if self.kind not in ("failed", "held"):
+            return None
+        told = self.outcome if self.outcome is not None else self.failure
+        return None if told is None else told.advice
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What is odd about a run that published."""
+        if self.kind != "published":
+            return ()
+        if self.outcome is not None and self.outcome.warnings:
+            return self.outcome.warnings
+        if not self.has_many_rejects:
+            return ()
+        records = format_count((self.records or {}).get("in") or 0, "record")
+        return (f"{format_share(self.rejected_share or 0)} of {records} were rejected.",)
+
+    @property
+    def records(self) -> Mapping[str, int | None] | None:
+        """`in`, `rejected` and `scored`; None where they are not known."""
+        if self.outcome is not None:
+            return self.outcome.records
+        return None if self.summary is None else self.summary["records"]
 
     @property
     def rejected_share(self) -> float | None:
         """The share of the input records that was rejected."""
-        return None if self.summary is None else compute_rejected_share(self.summary)
+        records = self.records
+        if records is None or not records.get("in") or records.get("rejected") is None:
+            return None
+        return (records["rejected"] or 0) / (records["in"] or 1)
+
+    @property
+    def has_many_rejects(self) -> bool:
+        """Whether the rejected share is above `REJECTED_WARNING_SHARE`."""
+        return (self.rejected_share or 0) > REJECTED_WARNING_SHARE
+
+    @property
+    def dollars(self) -> float | None:
+        """What the jobs of the run cost; None where it is not known."""
+        dollars: float | None = self.get_figure("dollars")
+        return dollars
+
+    @property
+    def is_priced(self) -> bool:
+        """Whether the run has ended and says what it cost, be it that a price is unknown."""
+        return self.outcome is not None or self.summary is not None
+
+    @property
+    def expected_seconds(self) -> float | None:
+        """The plan's estimate of the time of the run's jobs."""
+        return None if self.outcome is None or self.is_quiet else self.outcome.expected_seconds
+
+    @property
+    def expected_dollars(self) -> float | None:
+        """The plan's estimate of the cost."""
+        return None if self.outcome is None or self.is_quiet else self.outcome.expected_dollars
+
+    def describe_delay(self, now: datetime) -> str | None:
+        """What is to be said of a run that is late; None for one that is not."""
+        if self.deadline is None or not self.is_late(now):
+            return None
+        late = format_duration(((self.run.ended_at or now) - self.deadline).total_seconds())
+        at = f"its deadline, {self.deadline.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+        return f"Ended {late} after {at}." if self.run.has_ended else f"Goes on {late} after {at}."
+
+    def is_late(self, now: datetime) -> bool:
+        """Whether the run ended after its deadline, or goes on after it."""
+        return self.deadline is not None and (self.run.ended_at or now) > self.deadline
+
+    def get_figure(self, name: str) -> Any:
+        """A figure that outcomes and summaries both have; None where it is not known."""
+        if self.outcome is not None:
+            return getattr(self.outcome, name)
+        return None if self.summary is None else self.summary[name]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bar:
+    """One run among a pipeline's last ones: its place, height from 0 to 1, kind and what it says.
+
+    `is_marked` is one that was late, or published with warnings.
+    """
+
+    run: Run
+    place: int
+    height: float
+    kind: str
+    is_marked: bool
+    title: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PipelineRow:
-    """A pipeline, its last run, and a sparkline of the records of its last runs."""
+    """A pipeline and its last runs, newest first.
+
+    `active` is the newest run that goes on or waits; `last` the newest that has ended and was meant to have output, and
+    `quiet` the ones since then. `delay` is said of a run that is late, `file_error` of a file that is wrong.
+    """
 
     dag: PipelineDag
-    last_run: RunRow | None
-    sparkline_points: str
-    counted_runs: int
+    active: RunRow | None
+    last: RunRow | None
+    bars: Sequence[Bar]
+    quiet: Sequence[RunRow]
+    delay: str | None
+    states: tuple[str, ...]
+    file_error: str | None
+
+    @property
+    def state(self) -> str:
+        """The state that needs a look first."""
+        return self.states[0]
+
+    @property
+    def quiet_words(self) -> str:
+        """The runs without output since the last one: `then 2 unchanged, 1 plan only`."""
+        numbers = Counter(row.words for row in self.quiet)
+        return (
+            f"then {', '.join(f'{number} {words}' for words, number in numbers.items())}" if numbers else ""
+        )
+
+    @property
+    def reasons(self) -> list[RunRow]:
+        """The runs that say why they failed, or why a task of theirs is tried again."""
+        return [row for row in (self.last, self.active) if row is not None and row.headline]
 
 
-def build_run_rows(session: Session, dag_runs: Sequence[Run]) -> list[RunRow]:
-    """The runs with their summaries."""
-    results = read_results(session, dag_runs, CLEAN_UP)
-    return [RunRow(run=run, summary=parse_summary(results.get(run.run_id))) for run in dag_runs]
+def load_run_rows(
+    session: Session, runs: Sequence[Run], *, explained: Collection[int] | None = None
+) -> list[RunRow]:
+    """The runs with how they ended: at most three queries, however many runs.
+
+    Why a task failed is read where `clean_up` told nothing, and only for the `explained` runs, by `dag_run_id`, or all.
+    """
+    told = read_xcoms_of_runs(session, runs, (OUTCOME_KEY, RETURN_VALUE), CLEAN_UP)
+    rows: dict[int, dict[str, Any]] = {}
+    for run in runs:
+        values = dict(told.get(run.dag_run_id, ()))
+        outcome = parse_outcome(values.get(OUTCOME_KEY))
+        summary = None if outcome is not None else parse_summary(values.get(RETURN_VALUE))
+        deadline = None if outcome is None else outcome.deadline
+        rows[run.dag_run_id] = {"outcome": outcome, "summary": summary, "deadline": deadline}
+    unexplained = [
+        run
+        for run in runs
+        if rows[run.dag_run_id]["outcome"] is None
+        and run.state not in ("success", "queued")
+        and (explained is None or run.dag_run_id in explained)
+    ]
+    for dag_run_id, failures in read_xcoms_of_runs(session, unexplained, (FAILURE_KEY,)).items():
+        rows[dag_run_id]["failure"] = _choose_failure([value for _, value in failures])
+    active = [run for run in runs if not run.has_ended]
+    for dag_run_id, plans in read_xcoms_of_runs(session, active, (RETURN_VALUE,), PLAN).items():
+        rows[dag_run_id]["deadline"] = _parse_deadline(plans[0][1])
+    return [RunRow(run=run, **rows[run.dag_run_id]) for run in runs]
 
 
-def build_pipeline_row(session: Session, dag: PipelineDag) -> PipelineRow:
-    """One row of the list of pipelines."""
-    rows = build_run_rows(session, list_runs(session, dag.dag_id, limit=LAST_RUN_COUNT))
-    counts = [row.summary["records"]["in"] for row in reversed(rows) if row.summary is not None]
+def _choose_failure(values: Sequence[Any]) -> Failure | None:
+    """The first failure that is final, else the first that is tried again."""
+    failures = [failure for value in values if (failure := parse_failure(value)) is not None]
+    return min(failures, key=lambda failure: (failure.will_retry, failure.at), default=None)
+
+
+def _parse_deadline(plan: Any) -> datetime | None:
+    text = plan.get("deadline") if isinstance(plan, Mapping) else None
+    try:
+        return datetime.fromisoformat(text) if isinstance(text, str) else None
+    except ValueError:
+        return None
+
+
+def load_pipeline_rows(
+    session: Session, dags: Sequence[PipelineDag], file_errors: Mapping[str, str]
+) -> list[PipelineRow]:
+    """One row for each of the DAGs, those that need a look first; `file_errors` by DAG id."""
+    now = datetime.now(UTC)
+    latest = list_latest_runs(session, [dag.dag_id for dag in dags], limit=LAST_RUN_COUNT)
+    runs = [run for of_dag in latest.values() for run in of_dag]
+    # The row of a pipeline explains its last run only; that is one of the newest few that are not quiet.
+    shown = {run.dag_run_id for of_dag in latest.values() for run in _list_unsuccessful(of_dag)}
+    rows: dict[str, list[RunRow]] = {}
+    for row in load_run_rows(session, runs, explained=shown):
+        rows.setdefault(row.run.dag_id, []).append(row)
+    built = [
+        build_pipeline_row(dag, rows.get(dag.dag_id, []), file_errors.get(dag.dag_id), now) for dag in dags
+    ]
+    return sorted(built, key=lambda row: (STATES.index(row.state), row.dag.dag_id))
+
+
+def _list_unsuccessful(runs: Sequence[Run]) -> list[Run]:
+    """The runs that go on, and the newest that failed."""
+    failed = [run for run in runs if run.state == "failed"]
+    return [*(run for run in runs if not run.has_ended), *failed[:1]]
+
+
+def build_pipeline_row(
+    dag: PipelineDag, rows: Sequence[RunRow], file_error: str | None, now: datetime
+) -> PipelineRow:
+    """The row of a pipeline with these last runs, newest first."""
+    active = next((row for row in rows if not row.run.has_ended), None)
+    ended = [row for row in rows if row.run.has_ended]
+    place = next((number for number, row in enumerate(ended) if not row.is_quiet), None)
+    last = None if place is None else ended[place]
+    # That the run before was late is of no use while the next one goes on.
+    newest = active or last
     return PipelineRow(
         dag=dag,
-        last_run=rows[0] if rows else None,
-        sparkline_points=build_sparkline(counts),
-        counted_runs=len(counts),
+        active=active,
+        last=last,
+        bars=build_bars(rows, now),
+        quiet=ended if place is None else ended[:place],
+        delay=None if newest is None else newest.describe_delay(now),
+        states=_list_states(
+            dag,
+            active,
+            last,
+            has_run=bool(rows),
+            is_wrong=file_error is not None,
+            is_late=newest is not None and newest.is_late(now),
+        ),
+        file_error=file_error,
     )
 
 
-def build_trend_rows(rows: Sequence[RunRow]) -> list[Mapping[str, Any]]:
-    """Summaries of the runs that have one, oldest first, with the run's own time and duration.
+def _list_states(
+    dag: PipelineDag,
+    active: RunRow | None,
+    last: RunRow | None,
+    *,
+    has_run: bool,
+    is_wrong: bool,
+    is_late: bool,
+) -> tuple[str, ...]:
+    """The states of a pipeline, in the order of `STATES`."""
+    is_in = {
+        "file wrong": is_wrong,
+        "failed": last is not None and last.kind == "failed",
+        "held": last is not None and last.kind == "held",
+        "late": is_late,
+        "warning": last is not None and bool(last.warnings),
+        "running": active is not None and active.kind == "running",
+        "queued": active is not None and active.kind == "queued",
+        "gone": dag.is_gone and not is_wrong,
+        "paused": dag.is_paused,
+        "never run": not has_run,
+    }
+    states = tuple(state for state in STATES if is_in.get(state))
+    return states if set(states) - {"paused"} else (*states, "well")
 
-    The duration is Airflow's, from start to end, as in the lists; the summary's covers only the jobs.
+
+def describe_file_errors(
+    session: Session,
+    dags: Sequence[PipelineDag],
+    filter_readable: Callable[[Iterable[str]], Collection[str]],
+) -> dict[str, str]:
+    """By id of the DAGs whose file is wrong, what is wrong with it; `dags` are those that the user may read.
+
+    The error of a DAG file may name any of its DAGs. So, as in Airflow's UI, only who may read all of them sees it.
     """
+    wrong = {dag.dag_id: dag.file_error for dag in dags if dag.file_error is not None}
+    shared = {(each.bundle_name, each.file) for each in wrong.values() if not each.is_of_pipeline}
+    dags_of_files = list_dags_of_files(session, shared)
+    readable = set(filter_readable(set().union(*dags_of_files.values()))) if dags_of_files else set()
+    messages = {}
+    for dag_id, error in wrong.items():
+        if error.is_of_pipeline or dags_of_files.get((error.bundle_name, error.file), set()) <= readable:
+            messages[dag_id] = error.message
+        else:
+            messages[dag_id] = (
+                f"Airflow cannot parse {error.file}. The error is not shown, as you may not read all DAGs of this file."
+            )
+    return messages
+
+
+def list_files_without_dag(file_errors: Sequence[FileError], dag_ids: Collection[str]) -> list[FileError]:
+    """The wrong pipeline files of which Airflow has no DAG, neither of the pipeline nor of its matrix; by file."""
+    parents = {dag_id.rpartition(".")[0] for dag_id in dag_ids}
+    return sorted(
+        (
+            error
+            for error in file_errors
+            if error.is_of_pipeline and error.pipeline_id not in dag_ids and error.pipeline_id not in parents
+        ),
+        key=lambda error: error.file,
+    )
+
+
+def count_states(rows: Sequence[PipelineRow]) -> dict[str, int]:
+    """The number of pipelines in each state, in the order of `STATES`, without states that none is in."""
+    counts = {state: sum(state in row.states for row in rows) for state in STATES}
+    return {state: number for state, number in counts.items() if number}
+
+
+def build_bars(rows: Sequence[RunRow], now: datetime) -> list[Bar]:
+    """Bars of runs, given newest first, the oldest bar first; a bar is as high as its run was long.
+
+    The highest is the longest run that published; others that took longer are cut.
+    """
+    durations = [row.run.duration_seconds or 0 for row in rows if row.kind == "published"]
+    longest = max(durations, default=0) or max((row.run.duration_seconds or 0 for row in rows), default=0)
     return [
-        {**row.summary, "data_time": row.run.run_after.isoformat(), "seconds": row.run.duration_seconds}
-        for row in reversed(rows)
-        if row.summary is not None
+        Bar(
+            run=row.run,
+            place=place,
+            height=_compute_height(row, longest, now),
+            kind=row.kind,
+            is_marked=row.is_late(now) or bool(row.warnings),
+            title=describe_run(row, now),
+        )
+        for place, row in enumerate(reversed(rows))
     ]
 
 
-def build_sparkline(values: Sequence[float]) -> str:
-    """Points of an SVG polyline, `x,y x,y …`, in a box of WIDTH times HEIGHT; "" for fewer than two values.
+def _compute_height(row: RunRow, longest: float, now: datetime) -> float:
+    seconds = row.run.duration_seconds
+    if seconds is None and row.run.started_at is not None:
+        seconds = (now - row.run.started_at).total_seconds()
+    return min((seconds or 0) / longest, 1.0) if longest else 0.0
 
-    The y axis begins at zero, so that small differences look small.
+
+def describe_run(row: RunRow, now: datetime) -> str:
+    """A run in a line: `2026-11-27 02:00 UTC: failed after 6 min 00 s. The column …`."""
+    words = [row.words]
+    if row.run.duration_seconds is not None:
+        words.append(f"after {format_duration(row.run.duration_seconds)}")
+    if row.records is not None and row.records.get("in") is not None:
+        words.append(f"with {format_count(row.records['in'] or 0, 'record')}")
+    if row.is_late(now):
+        words.append("and late")
+    reason = "".join(f". {each}" for each in (row.headline, *row.warnings) if each is not None)
+    return f"{row.run.run_after:%Y-%m-%d %H:%M} UTC: {' '.join(words)}{reason}"
+
+
+def describe_trigger(run: Run) -> str:
+    """What or who started a run: `schedule`, `ana, by hand`."""
+    how = TRIGGERS.get(run.run_type, run.run_type.replace("_", " "))
+    return how if run.triggered_by is None or run.run_type == "scheduled" else f"{run.triggered_by}, {how}"
+
+
+def build_trend_rows(rows: Sequence[RunRow]) -> list[Mapping[str, Any]]:
+    """The figures of the runs that published, oldest first, for the plots: each with the run's own time and duration.
+
+    The duration is Airflow's, from start to end, as in the lists; that of a summary covers only the jobs.
     """
-    if len(values) < 2:
-        return ""
-    most = max(values) or 1
-    step = (WIDTH - 2 * MARGIN) / (len(values) - 1)
-    room = HEIGHT - 2 * MARGIN
-    return " ".join(
-        f"{MARGIN + number * step:.1f},{HEIGHT - MARGIN - room * value / most:.1f}"
-        for number, value in enumerate(values)
-    )
+    return [
+        {
+            "data_time": row.run.run_after.isoformat(),
+            "seconds": row.run.duration_seconds,
+            "records": row.records,
+            "dollars": row.dollars,
+            "billed_seconds": row.get_figure("billed_seconds"),
+        }
+        for row in reversed(rows)
+        if row.kind == "published" and row.records is not None
+    ]

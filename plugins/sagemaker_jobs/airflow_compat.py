@@ -71,6 +71,7 @@ AVAILABLE_SINCE = {
     "partition key of an event": (3, 3),
     "retries begin with execute": (3, 1, 1),
     "supervisor answers threads": (3, 2, 2),
+    "teams of DAGs": (3, 2),
     "trigger on_kill": (3, 3),
 }
 

@@ -107,15 +107,18 @@ class RefusedDag(DAG):
         """Airflow's constructor sets it."""
 
     def _build_error_name(self) -> str:
-        """The pipeline file as Airflow names files, relative to their bundle, and the key of its matrix."""
+        """The pipeline file as Airflow names files, relative to their bundle, and the pipeline: `risk/a.yaml#risk.a`.
+
+        The pages find a pipeline's error by it.
+        """
         dag_file, in_bundle = Path(self.fileloc), Path(self.relative_fileloc or "")
         is_relative = in_bundle.parts and not in_bundle.is_absolute()
         # The pipelines folder is resolved, and a bundle may be a link, as git-sync has it.
         bundle = dag_file.parents[len(in_bundle.parts) - 1].resolve() if is_relative else None
         path = self.pipeline_file
         name = path.relative_to(bundle) if bundle is not None and bundle in path.parents else path
-        key = self.pipeline_id.rpartition(".")[2]
-        return f"{name}" if key in (path.stem, path.suffix[1:]) else f"{name}#{key}"
+        # A file in a wrong place has its path for an id.
+        return f"{name}" if self.pipeline_id.endswith(path.suffix) else f"{name}#{self.pipeline_id}"
 
 
 def is_in_dag_processor() -> bool:

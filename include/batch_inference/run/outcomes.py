@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from typing import Any, Literal
 
 from pydantic import ValidationError
@@ -30,7 +31,7 @@ class RunOutcome(FrozenModel):
         records: `in`, `rejected` and `scored`; None before preprocessing has ended.
         seconds: from the start of the first job to the end of the last.
         billed_seconds, idle_seconds, dollars: of all jobs of the run, failed ones too.
-        expected_seconds, expected_dollars: the plan's estimate.
+        expected_seconds, expected_dollars: the plan's estimate; `deadline` is the plan's, too.
 
     Figures that are not known are None.
     """
@@ -50,6 +51,7 @@ class RunOutcome(FrozenModel):
     dollars: float | None = None
     expected_seconds: float | None = None
     expected_dollars: float | None = None
+    deadline: datetime | None = None
     report_json: str | None = None
     report_html: str | None = None
 

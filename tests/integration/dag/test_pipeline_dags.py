@@ -55,7 +55,7 @@ def test_a_wrong_file_is_an_import_error_of_its_own_and_the_others_have_their_da
     file = bundle / "pipelines/risk/fraud.yaml"
     line = 1 + file.read_text().splitlines().index("  max_instances: 400")
     ((name, text),) = result.import_errors.items()
-    assert name == "pipelines/risk/fraud.yaml"
+    assert name == "pipelines/risk/fraud.yaml#risk.fraud"
     assert f'  File "{file}", line {line}\n    max_instances: 400\n' in text
     assert text.strip().endswith(
         f"RefusedFileError: {file}: line {line}, transform.max_instances: found 400; allowed is a number of at most 100"
@@ -74,8 +74,8 @@ def test_two_wrong_keys_of_a_matrix_are_two_import_errors(
         "risk.fraud.us",
     ]
     assert sorted(result.import_errors) == [
-        "pipelines/risk/fraud.yaml#asia",
-        "pipelines/risk/fraud.yaml#eu",
+        "pipelines/risk/fraud.yaml#risk.fraud.asia",
+        "pipelines/risk/fraud.yaml#risk.fraud.eu",
     ]
 
 
@@ -108,7 +108,7 @@ def test_a_notifier_that_cannot_be_built_is_an_error_of_its_file(
     put(bundle / "pipelines/risk/fraud.yaml", {"name": "fraud", **notify})
     result = process(bundle, monkeypatch)
     assert len(result.serialized_dags) == 2
-    text = result.import_errors["pipelines/risk/fraud.yaml"]
+    text = result.import_errors["pipelines/risk/fraud.yaml#risk.fraud"]
     assert f"{bundle}/pipelines/risk/fraud.yaml: notify.on_failure[0].notifier: found" in text
 
 
@@ -117,7 +117,7 @@ def test_a_bundle_may_be_a_link(bundle: Path, monkeypatch: pytest.MonkeyPatch) -
     link = bundle.with_name("link")
     link.symlink_to(bundle)
     result = process(link, monkeypatch)
-    assert [*result.import_errors] == ["pipelines/risk/fraud.yaml"]
+    assert [*result.import_errors] == ["pipelines/risk/fraud.yaml#risk.fraud"]
 
 
 def test_a_dag_bag_outside_of_the_dag_processor_knows_the_error(bundle: Path) -> None:
