@@ -199,7 +199,12 @@ def list_pipeline_dags(
             # A file with a matrix that cannot be read at all has no keys: its error is that of all its DAGs.
             error = of_pipelines.get((dag.bundle_name, dag.team))
         error = error or of_dag_files.get((dag.bundle_name, dag.dag_file))
-        if with_stale or not dag.is_gone or error is not None or (parsed_at is not None and parsed_at > oldest):
+        if (
+            with_stale
+            or not dag.is_gone
+            or error is not None
+            or (parsed_at is not None and parsed_at > oldest)
+        ):
             dags[dag.dag_id] = replace(dag, file_error=error)
     return dags
 

@@ -141,7 +141,7 @@ def show_costs(
 ) -> HTMLResponse:
     """What the pipelines that the user may read cost in a month, by default the current one in UTC."""
     month = _require_month(month)
-    costs, problems = _load_costs(request, session, user, list_months(month), team)
+    costs, problems = _load_costs(session, user, list_months(month), team)
     overview = build_overview(costs, month, now=datetime.now(UTC))
     chart = build_spending_chart({row.name: row.sums for row in overview.by_day}, month)
     later = shift_month(month, forward=True)
@@ -156,12 +156,10 @@ def show_costs(
 
 
 @app.get("/costs.csv")
-def download_costs(
-    request: Request, session: SessionDep, user: User, month: Month = None, team: Team = None
-) -> Response:
+def download_costs(session: SessionDep, user: User, month: Month = None, team: Team = None) -> Response:
     """The costs of a month by pipeline and day. An incomplete file is an error: nobody would see that it is."""
     month = _require_month(month)
-    costs, problems = _load_costs(request, session, user, [month], team)
+    costs, problems = _load_costs(session, user, [month], team)
     if problems:
         raise HTTPException(502, " ".join(problems))
     headers = {
@@ -330,7 +328,7 @@ def _require_month(month: str | None) -> str:
 
 
 def _load_costs(
-    request: Request, session: SessionDep, user: User, months: Sequence[str], team: str | None
+    session: SessionDep, user: User, months: Sequence[str], team: str | None
 ) -> tuple[list[PipelineCosts], list[str]]:
     """The costs of the pipelines that the user may read, stale ones too: they cost money while they ran."""
     known = list_pipeline_dags(session, with_stale=True)
