@@ -1,4 +1,4 @@
-"""Renders the report as text for a terminal, in at most 80 columns."""
+"""Renders a plan and a report as text for a terminal, in at most 80 columns."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from batch_inference.common.formatting import (
     join_words,
 )
 from batch_inference.planning.model_version import format_model
+from batch_inference.planning.plan import Plan
 from batch_inference.pricing.price_source import describe_prices
 from batch_inference.reporting.cost_comparison import describe_endpoint, describe_unsized
 
@@ -49,6 +50,29 @@ def render_text(report: Mapping[str, Any]) -> str:
         heading = "The first joined row" if len(rows) == 1 else f"The first {len(rows)} joined rows"
         lines += ["", f"{heading}:", *_table(rows)]
     return "\n".join(line.rstrip() for line in lines) + "\n"
+
+
+def render_plan(plan: Plan) -> list[str]:
+    """The estimate and the sentences of a plan, in at most 80 columns but for addresses."""
+    summary = "nothing to score" if plan.empty else plan.estimate.describe()
+    sentences = [sentence for sentence in plan.sentences if sentence != summary]
+    if plan.unchanged_since is not None:
+        sentences.insert(
+            0, f"The run would skip its jobs: {plan.unchanged_since} published the same rows already."
+        )
+    return [
+        *wrap(f"{plan.pipeline}: {summary}"),
+        "",
+        *(line for sentence in sentences for line in wrap(sentence, bullet="- ")),
+    ]
+
+
+def wrap(text: str, *, bullet: str = "") -> list[str]:
+    """The text in lines of at most 80 characters; addresses are never broken."""
+    return textwrap.wrap(
+        text, WIDTH, initial_indent=bullet, subsequent_indent=" " * len(bullet),
+        break_long_words=False, break_on_hyphens=False,
+    )  # fmt: skip
 
 
 def _output(output: Mapping[str, Any]) -> list[str]:

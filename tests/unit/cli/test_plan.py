@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from batch_inference.cli.aws.plan import render_plan, render_types
+from batch_inference.cli.aws.plan import render_types
 from batch_inference.cli.main import main
 from batch_inference.planning.clusters.type_comparison import TypeRow
+from batch_inference.reporting.text import render_plan
 from tests.unit.builders import document, pipeline, plan
 
 ROW = TypeRow(

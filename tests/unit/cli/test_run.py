@@ -1,4 +1,4 @@
-"""`batch-inference run`: what is refused before anything is started."""
+"""`batch-inference run`: what is refused before anything is started, and how it says why a run failed."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 import click
 import pytest
 
+from batch_inference.cli.laptop.progress import render_failure
 from batch_inference.cli.laptop.run import check_own_files, parse_input_path
 from tests.unit.builders import pipeline
 
@@ -32,3 +33,15 @@ def test_a_new_embedded_aws_needs_records_and_model() -> None:
 def test_an_s3_uri_is_no_input_of_this_machine() -> None:
     with pytest.raises(click.UsageError, match=r'found --input s3://bucket/in/; .*"input_uri"'):
         parse_input_path("s3://bucket/in/")
+
+
+def test_a_failed_run_names_its_cause_once() -> None:
+    message = "The model raised KeyError: 'age_bucket' " + "in inference.py " * 6
+    lines = render_failure(
+        {"transform": f"{message}\nFix the code.", "clean_up": "transform failed: the same"}
+    )
+    assert lines[:3] == ["", "transform failed:", ""]
+    assert all(len(line) <= 80 for line in lines)
+    assert " ".join(lines[3:]) == f"{message.strip()} Fix the code."
+    assert render_failure({"clean_up": "cannot delete the model"})[-1] == "cannot delete the model"
+    assert render_failure({}) == []

@@ -7,7 +7,6 @@ import math
 import os
 import sys
 import tempfile
-import textwrap
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from datetime import UTC, datetime
@@ -27,9 +26,9 @@ from batch_inference.planning.clusters.cluster_choice import ClusterDecision
 from batch_inference.planning.clusters.instance_quotas import list_instance_types
 from batch_inference.planning.clusters.type_comparison import TypeRow, compare_types
 from batch_inference.planning.plan import Plan
+from batch_inference.reporting.text import render_plan, wrap
 from batch_inference.requests.sagemaker import Request
 
-WIDTH = 80
 #: Marks the types that the plan has chosen.
 CHOSEN = "*"
 #: An Airflow connection to AWS without settings: boto3's own chain of credentials and region.
@@ -98,17 +97,6 @@ def plan_dry_run(
     return plan, requests
 
 
-def render_plan(plan: Plan) -> list[str]:
-    """The estimate and the sentences of a plan, in at most 80 columns but for addresses."""
-    summary = "nothing to score" if plan.empty else plan.estimate.describe()
-    sentences = [sentence for sentence in plan.sentences if sentence != summary]
-    if plan.unchanged_since is not None:
-        sentences.insert(
-            0, f"The run would skip its jobs: {plan.unchanged_since} published the same rows already."
-        )
-    return [*_wrap(f"{plan.pipeline}: {summary}", ""), "", *_list_items(sentences)]
-
-
 def render_types(
     rows: Sequence[TypeRow], excluded: Iterable[tuple[str, str]] = (), *, chosen: str = "the plan's choice"
 ) -> list[str]:
@@ -151,18 +139,7 @@ def render_types(
         notes.append("maybe: in time as expected, but less likely than goals.confidence asks for.")
     if any(row.dollars is None for row in rows):
         notes.append("For an unknown cost, state the dollars per hour of the type under prices in the file.")
-    return [*lines, "", *_wrap(" ".join(notes), "")]
-
-
-def _list_items(sentences: Iterable[str]) -> list[str]:
-    return [line for sentence in sentences for line in _wrap(sentence, "- ")]
-
-
-def _wrap(text: str, bullet: str) -> list[str]:
-    return textwrap.wrap(
-        text, WIDTH, initial_indent=bullet, subsequent_indent=" " * len(bullet),
-        break_long_words=False, break_on_hyphens=False,
-    )  # fmt: skip
+    return [*lines, "", *wrap(" ".join(notes))]
 
 
 @click.command()

@@ -7,7 +7,12 @@ import os
 import select
 import sys
 import time
+from collections.abc import Mapping
 from typing import Any
+
+from batch_inference.common.formatting import format_duration
+from batch_inference.reporting.text import wrap
+from batch_inference.run.task_ids import CLEAN_UP
 
 #: Without a terminal to redraw, a line is printed this often while a task goes on.
 PRINT_INTERVAL_SECONDS = 15.0
@@ -61,11 +66,15 @@ class RunFollower:
         took = event["time"] - self.started_at.pop(task, event["time"])
         if event["event"] == "failed":
             self.errors[task] = event["error"]
-        self.print_line(f"  {'FAILED' if event['event'] == 'failed' else 'done':<7} {task:<16} {took:6.1f} s")
+        self.print_line(
+            f"  {'FAILED' if event['event'] == 'failed' else 'done':<7} {task:<16} {format_duration(took):>12}"
+        )
 
     def show_running_tasks(self) -> None:
         """Print the running tasks: redrawn in place on a terminal, at intervals elsewhere."""
-        running = ", ".join(f"{task} {time.time() - began:.0f} s" for task, began in self.started_at.items())
+        running = ", ".join(
+            f"{task} {format_duration(time.time() - began)}" for task, began in self.started_at.items()
+        )
         if not running:
             return
         if self.is_terminal:
@@ -79,3 +88,17 @@ class RunFollower:
         sys.stdout.write(("\r\x1b[K" if self.is_terminal else "") + text + "\n")
         sys.stdout.flush()
         self.last_line_at = time.time()
+
+
+def render_failure(errors: Mapping[str, str]) -> list[str]:
+    """The task that failed first and its message; `errors` has the message of each task that failed, in that order.
+
+    `clean_up` fails with every failed run, and says the same: its message counts only where it stands alone.
+    """
+    causes = {task: error for task, error in errors.items() if task != CLEAN_UP} or dict(errors)
+    lines: list[str] = []
+    for task, error in causes.items():
+        lines += ["", f"{task} failed:", ""]
+        for paragraph in error.strip().splitlines():
+            lines += wrap(paragraph) or [""]
+    return lines

@@ -33,7 +33,7 @@ from batch_inference.cli.laptop.environment import (
     stop_processes,
     wait_for_migration,
 )
-from batch_inference.cli.laptop.progress import RunFollower
+from batch_inference.cli.laptop.progress import RunFollower, render_failure
 from batch_inference.cli.laptop.sample import (
     SAMPLE_PIPELINE,
     create_buckets_and_role,
@@ -50,12 +50,15 @@ from batch_inference.cli.models.model import (
 from batch_inference.cli.models.model_archive import build_model_archive
 from batch_inference.cli.project import Project, convert_path, find_local_path, find_project
 from batch_inference.common.errors import BatchInferenceError
+from batch_inference.common.formatting import format_duration
 from batch_inference.common.names import RunPaths
 from batch_inference.common.object_names import is_control_name
 from batch_inference.common.s3_uri import is_s3_uri, split_s3_uri
 from batch_inference.config.pipeline import Pipeline
 from batch_inference.config.run_params import build_param_specs, check_conf_keys, read_params
+from batch_inference.planning.plan import Plan
 from batch_inference.reporting.report import render_text
+from batch_inference.reporting.text import render_plan
 
 #: Where `--input` is put, and where the output is published before `--output` copies it here.
 USER_INPUT_PREFIX, USER_OUTPUT_PREFIX = "own-input/", "own-output/"
@@ -219,24 +222,23 @@ def report_outcome(
     plan = read_json_if_written(client, paths.plan)
     report = read_json_if_written(client, paths.report_json)
     if follower.state != "success":
-        print(f"\nThe run ended with state {follower.state or 'unknown'}.")
-        for task, error in follower.errors.items():
-            print(f"\n{task}: {error}")
-        print(f"\nFull Airflow log: {log}")
+        print("\n".join(render_failure(follower.errors)))
+        print(f"\nThe run ended with state {follower.state or 'unknown'}. Airflow's log: {log}")
         return 1, None
     if plan is None:
-        print(f"\nThe run succeeded but wrote no plan to {paths.plan}. Full Airflow log: {log}")
+        print(f"\nThe run succeeded but wrote no plan to {paths.plan}. Airflow's log: {log}")
         return 1, None
     if report is None:
-        print("\n" + "\n".join(entry["text"] for entry in plan["log"]))
         if plan["dry_run"]:
             print("\nDry run: no job was submitted, nothing was published.")
+        print("\n" + "\n".join(render_plan(Plan.from_document(plan, paths.plan))))
         return 0, None
     print("\n" + render_text(report))
     records = report["records"]
     if records["in"] != records["rejected"] + records["scored"]:
         print(
-            f"\nRecord counts differ: {records['in']} in, {records['rejected']} rejected, {records['scored']} scored"
+            f"\nRecord counts differ: {records['in']:,} in, {records['rejected']:,} rejected, "
+            f"{records['scored']:,} scored"
         )
         return 1, None
     return 0, str(plan["output_uri"])
@@ -319,7 +321,7 @@ def score_input(
                 os.umask(outer_umask)  # the folder is the caller's
                 download_published(client, published_uri, output)
                 print(f"\nThe published files are in {output}/")
-        print(f"\nTotal time: {time.monotonic() - started_at:.0f} s")
+        print(f"\nTotal time: {format_duration(time.monotonic() - started_at)}")
         return status
 
 
