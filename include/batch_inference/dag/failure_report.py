@@ -21,7 +21,8 @@ log = logging.getLogger(__name__)
 
 #: Characters of a line in the log; Airflow's UI shows about as many beside the time.
 LINE_WIDTH = 110
-_REPORTED = "_failure_is_reported"
+#: Attribute of an error that was reported: its Failure.
+FAILURE_ATTRIBUTE = "failure"
 
 
 class TaskFailedError(AirflowFailException):
@@ -34,7 +35,8 @@ def report_failure(ti: Any) -> Iterator[None]:
 
     The Failure is pushed before the error leaves, so that `clean_up` finds it. The message of an error for people is
     logged in paragraphs; the error that Airflow then logs has the headline and no traceback of ours. An unexpected
-    error is raised unchanged, since its traceback is needed, and Airflow logs it once.
+    error is raised unchanged, since its traceback is needed, and Airflow logs it once. The error that is raised has the
+    Failure as its attribute `failure`.
 
     Raises:
         TaskFailedError: a BatchInferenceError or a JobError, which is not tried again.
@@ -44,18 +46,18 @@ def report_failure(ti: Any) -> Iterator[None]:
         yield
     except (AirflowSkipException, DownstreamTasksSkipped):
         raise
-    except (Exception, AirflowTaskTimeout) as error:
-        if getattr(error, _REPORTED, False):
+    except (Exception, AirflowTaskTimeout, SystemExit) as error:
+        if getattr(error, FAILURE_ATTRIBUTE, None) is not None:
             raise
         failure = build_failure(error, ti)
         push_failure(ti, failure)
         raised = error if failure.error == type(error).__name__ else error.__cause__
         if raised is None or not is_for_people(raised):
-            setattr(error, _REPORTED, True)
+            setattr(error, FAILURE_ATTRIBUTE, failure)
             raise
         log_failure(failure)
         short = _build_short_error(raised, failure)
-        setattr(short, _REPORTED, True)
+        setattr(short, FAILURE_ATTRIBUTE, failure)
     else:
         return
     # Outside of the handler and without a context: Airflow logs neither the long message nor the frames below.
@@ -72,10 +74,7 @@ def push_failure(ti: Any, failure: Failure) -> None:
 
 def log_failure(failure: Failure) -> None:
     """Log the message, and what to do, in lines of a readable length, each as a line of the log."""
-    message = failure.message
-    if failure.advice and failure.advice not in message:
-        message = f"{message}\nWhat to do: {failure.advice}"
-    for line in format_paragraphs(message):
+    for line in format_paragraphs(failure.describe()):
         log.error("%s", line)
 
 

@@ -51,6 +51,12 @@ class Failure(FrozenModel):
     log_lines: tuple[str, ...] = Field(default=(), max_length=MAX_LOG_LINES)
     will_retry: bool = False
 
+    def describe(self) -> str:
+        """The message, and what to do."""
+        if self.advice is None or self.advice in self.message:
+            return self.message
+        return f"{self.message}\nWhat to do: {self.advice}"
+
     def to_xcom(self) -> dict[str, Any]:
         """The failure as a JSON-safe dict."""
         return self.model_dump(mode="json")

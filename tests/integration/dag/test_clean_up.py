@@ -71,7 +71,7 @@ def test_the_task_that_failed_first_is_named_with_its_reason_and_what_to_do() ->
     assert (outcome.kind, outcome.failed_task) == ("failed", "await_transform_1")
     assert (outcome.headline, outcome.advice) == ("the first", "mend the model")
     assert outcome.records == {"in": 5, "rejected": 2, "scored": None}
-    assert str(RunFailedError(outcome)) == "the first\nWhat to do: mend the model"
+    assert str(RunFailedError(outcome)) == "`await_transform_1` failed: the first\nWhat to do: mend the model"
 
 
 @pytest.mark.parametrize("task", ["plan", "transform", "checks", "publish"])

@@ -81,6 +81,9 @@ def test_an_unexpected_error_is_raised_as_it_is() -> None:
     ti, error = Instance(), ZeroDivisionError("division by zero")
     assert report(error, ti) is error
     assert ti.pushed["failure"]["headline"] == "ZeroDivisionError: division by zero"
+    ended = SystemExit(3)
+    assert report(ended, ti) is ended
+    assert ti.pushed["failure"]["headline"] == "SystemExit: 3"
     late = AirflowTaskTimeout("Timeout, PID: 1")
     assert report(late, ti) is late
     assert ti.pushed["failure"]["error"] == "AirflowTaskTimeout"

@@ -48,8 +48,11 @@ class TaskEventListener:
 
     @hookimpl
     def on_task_instance_failed(self, previous_state: Any, task_instance: Any, error: Any) -> None:  # noqa: ARG002 (pluggy matches by name)
-        """A task failed; the event has its exception."""
-        self.write_task_event("failed", task_instance, error=str(error))
+        """A task failed; the event has the whole message, of which the exception is the headline."""
+        failure = getattr(error, "failure", None)
+        self.write_task_event(
+            "failed", task_instance, error=str(error) if failure is None else failure.describe()
+        )
 
 
 def load_dag(dag_id: str, progress: TaskEventListener) -> DAG:

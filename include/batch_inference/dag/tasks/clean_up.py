@@ -41,8 +41,10 @@ class RunFailedError(BatchInferenceError):
 
     @property
     def headline(self) -> str:
-        """The outcome's."""
-        return self.outcome.headline
+        """The task that failed first, and its reason."""
+        task = self.outcome.failed_task
+        is_named = task is None or self.outcome.kind == "held" or f"`{task}`" in self.outcome.headline
+        return self.outcome.headline if is_named else f"`{task}` failed: {self.outcome.headline}"
 
     @property
     def advice(self) -> str | None:  # type: ignore[override]  # of the run
