@@ -207,8 +207,9 @@ def _judge_kind(
         return "plan_only", "Only planned, as asked: no job was started.", None, None
     if plan is not None and plan.unchanged_since is not None:
         return "unchanged", f"Input, model and pipeline are those of {plan.unchanged_since}.", None, None
-    if (plan is not None and plan.empty) or (shard_stats is not None and shard_stats["records_in"] == 0):
-        return "empty", "The input holds no records: nothing was to be scored.", None, None
+    if plan is not None and (plan.empty or (shard_stats is not None and shard_stats["records_in"] == 0)):
+        headline = f"{plan.input.uri} holds no records: nothing was scored or published."
+        return "empty", headline, "If data was expected: is the URI right, and has the upload ended?", None
     state = states.get(PUBLISH)
     headline = f"The run published nothing: `{PUBLISH}` {'did not run' if state is None else f'is {state}'}."
     return "failed", headline, "Clear the first task that did not succeed, with all that follows it.", None
