@@ -58,6 +58,7 @@ class RunEfficiency(FrozenModel):
         start_dollars: what was billed before the first record, which each run pays once.
         one_instance_dollars: what one instance for each stage would have cost less.
         one_instance_delay: how many seconds longer the run would have taken with them.
+        trial_dollars: what the instance type and settings of its best trial would have cost less.
     """
 
     model_config = ConfigDict(extra="ignore")
@@ -68,6 +69,7 @@ class RunEfficiency(FrozenModel):
     start_dollars: float = 0.0
     one_instance_dollars: float = 0.0
     one_instance_delay: float = 0.0
+    trial_dollars: float = 0.0
 
 
 class RunCost(FrozenModel):
@@ -142,7 +144,29 @@ def measure_efficiency(
             sums["one_instance_delay"] += max(0.0, start + busy - stage["running_seconds"])
     if seconds_to_spare is not None and sums["one_instance_delay"] > seconds_to_spare:
         sums |= {"one_instance_dollars": 0.0, "one_instance_delay": 0.0}
-    return RunEfficiency.model_validate(sums)
+    return RunEfficiency.model_validate({**sums, "trial_dollars": _compare_with_trials(report, prices)})
+
+
+def _compare_with_trials(report: Mapping[str, Any], prices: Prices) -> float:
+    """What the work of the transform would have cost less with the settings of the run's best trial."""
+    transform = next((stage for stage in report["stages"] if stage["stage"] == "transform"), None)
+    tried = [trial for trial in report["trials"] if trial["completed"]]
+    if transform is None or not tried:
+        return 0.0
+    own_bytes = report["input"]["text_bytes"] - sum(trial["bytes"] for trial in report["trials"])
+    usual = _compute_work_dollars(transform, own_bytes, prices)
+    found = [_compute_work_dollars(trial, trial["bytes"], prices) for trial in tried]
+    best = min((dollars for dollars in found if dollars is not None), default=None)
+    return 0.0 if usual is None or best is None else max(0.0, usual - best) * own_bytes
+
+
+def _compute_work_dollars(stage: Mapping[str, Any], work_bytes: float, prices: Prices) -> float | None:
+    """Dollars per byte of the work of a stage, without start-up and idle time; None where they are not known."""
+    price = prices.get_price_per_second(stage["instance_type"])
+    if price is None or not stage["busy_seconds"] or work_bytes <= 0 or stage.get("billed_by_type"):
+        return None
+    seconds: float = stage["busy_seconds"]
+    return price * seconds / work_bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,6 +190,7 @@ class CostSums:
     start_dollars: float = 0.0
     one_instance_dollars: float = 0.0
     one_instance_delay: float = 0.0
+    trial_dollars: float = 0.0
     unpriced_seconds: Mapping[str, float] = field(default_factory=dict)
 
     def __add__(self, other: CostSums) -> CostSums:
@@ -182,11 +207,11 @@ class CostSums:
 
     @property
     def dollars_per_1000_records(self) -> float | None:
-        """Dollars of all runs, failed ones too, per 1,000 published records; None without records or with a type
-        without a known price."""
-        if not self.records or self.unpriced_seconds:
-            return None
-        return self.dollars / self.records * 1000
+        """Dollars of all runs, failed ones too, per 1,000 published records; None without records.
+
+        Where a type has no known price, it is more.
+        """
+        return self.dollars / self.records * 1000 if self.records else None
 
     @property
     def wasted_dollars(self) -> float:

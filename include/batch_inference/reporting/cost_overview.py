@@ -14,10 +14,9 @@ from datetime import UTC, date, datetime, timedelta
 from functools import partial
 
 from batch_inference.common.formatting import (
-    format_count,
     format_dollars,
     format_duration,
-    format_share,
+    format_range,
     join_words,
 )
 from batch_inference.pricing.run_costs import CostDay, CostSums, ScheduledRuns, add_up
@@ -26,6 +25,8 @@ from batch_inference.pricing.run_costs import CostDay, CostSums, ScheduledRuns, 
 EARLIER_MONTHS = 2
 #: A saving below this share of what the pipeline cost is not worth a sentence.
 MIN_SAVING_SHARE = 0.01
+#: Below it, the cost of 1,000 records is stated for a million.
+MIN_UNIT_DOLLARS = 0.01
 SECONDS_PER_DAY = 86_400
 #: What a spreadsheet takes for the begin of a formula.
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
@@ -57,6 +58,18 @@ class CostRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Savings:
+    """What would have cost less, as texts; None where nothing was measured that says so.
+
+    `size`: one instance for each stage. `schedule`: one run a day. `trial`: type and settings of the best trials.
+    """
+
+    size: str | None
+    schedule: str | None
+    trial: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PipelineRow:
     """A pipeline in the chosen month: its sums, its forecast, and what would have saved money."""
 
@@ -64,7 +77,7 @@ class PipelineRow:
     team: str
     sums: CostSums
     forecast: float | None
-    findings: tuple[str, ...]
+    savings: Savings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,9 +95,15 @@ class CostOverview:
     by_tag: Mapping[str, tuple[CostRow, ...]]
 
     @property
+    def unit_records(self) -> int:
+        """The number of records whose cost the tables state, so that it is no tiny number: 1,000 or a million."""
+        dollars = self.total.dollars_per_1000_records
+        return 1000 if dollars is None or dollars >= MIN_UNIT_DOLLARS else 1_000_000
+
+    @property
     def wasteful_pipelines(self) -> tuple[PipelineRow, ...]:
-        """The pipelines with a finding, those that wasted most first."""
-        found = [row for row in self.pipelines if row.findings]
+        """The pipelines that wasted money, those that wasted most first."""
+        found = [row for row in self.pipelines if row.sums.wasted_dollars > 0]
         return tuple(sorted(found, key=lambda row: row.sums.wasted_dollars, reverse=True))
 
     @property
@@ -154,15 +173,15 @@ def _build_pipeline_row(costs: PipelineCosts, month: str, *, now: datetime | Non
         team=costs.team,
         sums=sums,
         forecast=None if now is None else forecast_month(costs, month, now=now),
-        findings=tuple(find_savings(sums, run_days=len({day.day for day in costs.days[month] if day.sums.runs}))),
+        savings=find_savings(sums, run_days=len({day.day for day in costs.days[month] if day.sums.runs})),
     )  # fmt: skip
 
 
 def _group(days: Iterable[CostDay], get_name: Callable[[CostDay], str]) -> tuple[CostRow, ...]:
     found: dict[str, list[CostSums]] = {}
-    for day in days:
+    for day in sorted(days, key=lambda day: day.day):
         found.setdefault(get_name(day), []).append(day.sums)
-    return tuple(CostRow(name, add_up(sums)) for name, sums in sorted(found.items()))
+    return tuple(CostRow(name, add_up(sums)) for name, sums in found.items())
 
 
 def _sort(rows: Iterable[CostRow]) -> tuple[CostRow, ...]:
@@ -174,50 +193,34 @@ def _name_tag(key: str, day: CostDay) -> str:
 
 
 def _name_week(day: CostDay) -> str:
-    """The days of the week that are in the day's month: `2026-11-23 to 2026-11-29`."""
+    """The days of the week that are in the day's month: `23 to 29 Nov`."""
     moment = date.fromisoformat(day.day)
     first = moment - timedelta(days=moment.weekday())
     last = first + timedelta(days=6)
     of_month = [
         each for each in (first + timedelta(days=at) for at in range(7)) if each.month == moment.month
     ]
-    return f"{max(first, of_month[0])} to {min(last, of_month[-1])}"
+    first, last = max(first, of_month[0]), min(last, of_month[-1])
+    return f"{format_range(str(first.day), str(last.day))} {last:%b}"
 
 
-def find_savings(sums: CostSums, *, run_days: int) -> list[str]:
-    """What bought nothing, and what a better size or schedule would have saved, as sentences with what they rest on.
+def find_savings(sums: CostSums, *, run_days: int) -> Savings:
+    """What a better size, schedule or type would have saved; a saving that is not worth it is None.
 
     `run_days` is the number of days with runs.
     """
-    least = sums.dollars * MIN_SAVING_SHARE
-    found: list[str] = []
-    if sums.unpublished_dollars > 0:
-        found.append(
-            f"{format_dollars(sums.unpublished_dollars)} went to {format_count(sums.unpublished_runs, 'run')} of "
-            f"{sums.runs:,} that published nothing."
-        )
-    if sums.idle_dollars > least and sums.idle_share is not None:
-        found.append(
-            f"{format_dollars(sums.idle_dollars)} went to instances without work: {format_share(sums.idle_share)} of "
-            f"the measured instance time."
-        )
-    published = sums.runs - sums.unpublished_runs
+    least, published = sums.dollars * MIN_SAVING_SHARE, sums.runs - sums.unpublished_runs
+    size = schedule = trial = None
     if sums.one_instance_dollars > least and published:
         delay = format_duration(sums.one_instance_delay / published)
-        found.append(
-            f"Size: one instance for each stage would have cost {format_dollars(sums.one_instance_dollars)} less, and "
-            f"a run would have taken {delay} longer on average, within its deadline (max_instances: 1). It starts "
-            f"once and waits for no other; start-up and work are those measured."
-        )
+        size = f"{format_dollars(sums.one_instance_dollars)}, a run {delay} longer"
     if run_days and published > run_days:
         saved = sums.start_dollars * (1 - run_days / published)
         if saved > least:
-            found.append(
-                f"Schedule: one run a day in place of {published / run_days:.1f} would have cost "
-                f"{format_dollars(saved)} less: each run paid {format_dollars(sums.start_dollars / published)} for "
-                f"measured start-up, and the work is the same."
-            )
-    return found
+            schedule = f"{format_dollars(saved)}, in place of {published / run_days:.1f} runs a day"
+    if sums.trial_dollars > least:
+        trial = format_dollars(sums.trial_dollars)
+    return Savings(size=size, schedule=schedule, trial=trial)
 
 
 def forecast_month(costs: PipelineCosts, month: str, *, now: datetime) -> float:

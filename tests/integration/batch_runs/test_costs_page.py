@@ -47,7 +47,7 @@ def test_a_reader_sees_the_sums_of_the_pipelines_that_he_may_read(
     text = read("costs?month=2026-03")
     assert "Costs in March 2026" in text
     assert "$2.50 in all" in text
-    assert "$1.75 for runs without output" in text
+    assert "$1.75 for failed or held runs" in text
     assert "secret" not in text
     assert "forecast" not in text
     assert "$102.75 in all" in " ".join(
@@ -61,8 +61,8 @@ def test_the_pipelines_that_lost_most_come_first_with_what_was_lost(read: Callab
     text = read("costs?month=2026-03")
     lost = text[text.index("Where money was lost") :]
     assert lost.index("open_risk.fraud") < lost.index("open_risk.churn")
-    assert "$1.75 went to 1 run of 1 that published nothing." in lost
-    assert "one instance for each stage would have cost $0.20 less" in lost
+    assert "open_risk.fraud $1.75 $1.75 (1 run) – – – –" in lost
+    assert "open_risk.churn $0.28 – $0.28 $0.20, a run 5 min 00 s longer – –" in lost
 
 
 def test_a_team_has_its_own_sums_and_a_month_without_costs_says_so(
@@ -97,6 +97,7 @@ def test_instance_types_without_a_price_are_said_and_not_counted_as_nothing(
     text = read("costs?month=2026-03")
     assert "No known price: 20 min 00 s of ml.odd.large" in text
     assert "$2.75 in all" in text
+    assert "over $0.25" in text
 
 
 @pytest.mark.parametrize("month", ["2026-13", "2026", "x", "0001-01", "2026-03-01"])

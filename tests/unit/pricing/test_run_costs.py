@@ -86,7 +86,7 @@ def test_failed_and_held_runs_cost_and_an_empty_one_is_no_failure() -> None:
     assert day.sums.unpublished_dollars == pytest.approx(0.72)
 
 
-def test_seconds_without_a_price_are_kept_apart_and_leave_no_cost_per_record() -> None:
+def test_seconds_without_a_price_are_kept_apart() -> None:
     """A sum never hides what it does not know."""
     unknown = job("b", instance_type="ml.odd.large", dollars=None, billed_seconds=60.0)
     cost = run("t1", job(), unknown)
@@ -94,7 +94,7 @@ def test_seconds_without_a_price_are_kept_apart_and_leave_no_cost_per_record() -
     assert cost.dollars is None
     assert day.sums.dollars == 0.36
     assert day.sums.unpriced_seconds == {"ml.odd.large": 60.0}
-    assert day.sums.dollars_per_1000_records is None
+    assert CostSums().dollars_per_1000_records is None
     assert build_month("churn", "2026-11", [run()]).days[0].sums.dollars_per_1000_records == 0.36
 
 
@@ -123,28 +123,30 @@ def stage(**changes: Any) -> dict[str, Any]:
     fields = {
         "instance_type": "ml.m5.xlarge", "instance_count": 4, "busy_seconds": 2400.0, "start_seconds": 100.0,
         "running_seconds": 1000.0, "billed_seconds": 4000.0, "earlier_billed_seconds": 0.0, "idle_seconds": 1600.0,
-        "billed_by_type": None,
+        "billed_by_type": None, "stage": "transform",
     }  # fmt: skip
     return {**fields, **changes}
 
 
+REPORT: dict[str, Any] = {"stages": [stage()], "trials": [], "input": {"text_bytes": 1_000_000}}
+
+
 def test_one_instance_would_have_started_once_and_waited_for_nobody() -> None:
     """2,500 s in place of 4,000 instance-seconds, at 0.0001 dollars each, and 1,500 s later."""
-    found = measure_efficiency({"stages": [stage()], "trials": []}, PRICES, seconds_to_spare=None)
+    found = measure_efficiency(REPORT, PRICES, seconds_to_spare=None)
     assert found.model_dump() == pytest.approx(
         {
             "measured_seconds": 4000, "idle_seconds": 1600, "idle_dollars": 0.16, "start_dollars": 0.04,
-            "one_instance_dollars": 0.15, "one_instance_delay": 1500,
+            "one_instance_dollars": 0.15, "one_instance_delay": 1500, "trial_dollars": 0,
         }
     )  # fmt: skip
 
 
 def test_a_saving_that_would_miss_the_deadline_is_none() -> None:
     """Idle time and start-up stay measured."""
-    report = {"stages": [stage()], "trials": []}
-    late = measure_efficiency(report, PRICES, seconds_to_spare=1499.0)
+    late = measure_efficiency(REPORT, PRICES, seconds_to_spare=1499.0)
     assert (late.one_instance_dollars, late.one_instance_delay, late.idle_seconds) == (0, 0, 1600)
-    assert measure_efficiency(report, PRICES, seconds_to_spare=1500.0).one_instance_dollars > 0
+    assert measure_efficiency(REPORT, PRICES, seconds_to_spare=1500.0).one_instance_dollars > 0
 
 
 @pytest.mark.parametrize(
@@ -157,5 +159,23 @@ def test_a_saving_that_would_miss_the_deadline_is_none() -> None:
 )
 def test_what_was_not_measured_or_has_no_price_counts_for_nothing(changes: dict[str, Any]) -> None:
     """No figure is a guess."""
-    report = {"stages": [stage(**changes)], "trials": []}
+    report = {**REPORT, "stages": [stage(**changes)]}
     assert measure_efficiency(report, PRICES, seconds_to_spare=None) == RunEfficiency()
+
+
+@pytest.mark.parametrize(
+    ("trial", "saved"),
+    [
+        # The others took 2,400 s for 900,000 bytes: 0.24 dollars. At the trial's 100 s for 100,000: 0.09.
+        ({"busy_seconds": 100.0, "completed": True}, 0.15),
+        ({"busy_seconds": 400.0, "completed": True}, 0.0),
+        ({"busy_seconds": 100.0, "completed": False}, 0.0),
+        ({"busy_seconds": None, "idle_seconds": None, "completed": True}, 0.0),
+    ],
+    ids=["cheaper", "dearer", "failed", "not measured"],
+)
+def test_the_best_trial_says_what_its_settings_would_have_saved(trial: dict[str, Any], saved: float) -> None:
+    """By the work of both, without start-up."""
+    report = {**REPORT, "trials": [stage(instance_count=1, bytes=100_000, **trial)]}
+    found = measure_efficiency(report, PRICES, seconds_to_spare=None)
+    assert found.trial_dollars == pytest.approx(saved)

@@ -13,6 +13,7 @@ from batch_inference.pricing.run_costs import CostDay, CostSums, ScheduledRuns, 
 from batch_inference.reporting.charts.spending import build_spending_chart
 from batch_inference.reporting.cost_overview import (
     PipelineCosts,
+    Savings,
     build_overview,
     find_savings,
     forecast_month,
@@ -54,7 +55,7 @@ def test_each_table_has_every_dollar_once() -> None:
     }  # fmt: skip
     # A week has only the days of the month.
     assert {row.name: row.sums.dollars for row in overview.by_week} == {
-        "2026-11-01 to 2026-11-01": 1.0, "2026-11-02 to 2026-11-08": 10.0, "2026-11-30 to 2026-11-30": 4.0,
+        "1 Nov": 1.0, "2 to 8 Nov": 10.0, "30 Nov": 4.0,
     }  # fmt: skip
     assert [(row.name, row.sums.dollars) for row in overview.by_team] == [("(no team)", 8.0), ("risk", 7.0)]
     assert [(row.name, row.sums.dollars) for row in overview.by_tag["centre"]] == [
@@ -100,20 +101,18 @@ def test_the_forecast_of_a_month_that_has_just_begun_rests_on_the_month_before()
     assert forecast_month(costs, MONTH, now=start + timedelta(hours=1)) == pytest.approx(2 + 29 * 2)
 
 
-def test_savings_say_what_they_rest_on() -> None:
-    """Failed runs, idle instances, one instance, and fewer runs."""
+def test_savings_of_size_schedule_and_type_are_those_that_were_measured() -> None:
+    """One instance, fewer runs, and the settings of a trial."""
     sums = CostSums(
-        runs=49, unpublished_runs=1, dollars=100.0, unpublished_dollars=4.0, measured_seconds=1000.0,
-        idle_seconds=400.0, idle_dollars=40.0, start_dollars=24.0, one_instance_dollars=30.0,
-        one_instance_delay=48 * 90.0,
+        runs=49, unpublished_runs=1, dollars=100.0, start_dollars=24.0, one_instance_dollars=30.0,
+        one_instance_delay=48 * 90.0, trial_dollars=2.0,
     )  # fmt: skip
-    failed, idle, size, schedule = find_savings(sums, run_days=2)
-    assert failed == "$4.00 went to 1 run of 49 that published nothing."
-    assert idle == "$40.00 went to instances without work: 40% of the measured instance time."
-    assert size.startswith("Size: one instance for each stage would have cost $30.00 less")
-    assert "1 min 30 s longer on average" in size
     # 48 runs on two days: 46 start-ups of half a dollar.
-    assert "one run a day in place of 24.0 would have cost $23.00 less: each run paid $0.50 " in schedule
+    assert find_savings(sums, run_days=2) == Savings(
+        size="$30.00, a run 1 min 30 s longer",
+        schedule="$23.00, in place of 24.0 runs a day",
+        trial="$2.00",
+    )
 
 
 @pytest.mark.parametrize(
@@ -121,14 +120,14 @@ def test_savings_say_what_they_rest_on() -> None:
     [
         CostSums(runs=30, dollars=100.0),
         CostSums(runs=30, dollars=100.0, start_dollars=20.0),
-        CostSums(runs=30, dollars=100.0, idle_dollars=0.5, one_instance_dollars=0.5, measured_seconds=1.0),
+        CostSums(runs=30, dollars=100.0, trial_dollars=0.5, one_instance_dollars=0.5, measured_seconds=1.0),
         CostSums(),
     ],
     ids=["nothing measured", "one run a day", "too little", "no run"],
 )
 def test_nothing_is_advised_that_saves_nothing(sums: CostSums) -> None:
     """A nightly run needs its start-up."""
-    assert find_savings(sums, run_days=30) == []
+    assert find_savings(sums, run_days=30) == Savings(size=None, schedule=None, trial=None)
 
 
 def test_types_without_a_price_are_named_with_their_time() -> None:
@@ -138,7 +137,16 @@ def test_types_without_a_price_are_named_with_their_time() -> None:
     )
     assert overview.unpriced is not None
     assert overview.unpriced.startswith("No known price: 2 h 00 min of ml.odd.large")
-    assert overview.total.dollars_per_1000_records is None
+    assert overview.total.dollars_per_1000_records == 1.0
+
+
+def test_the_cost_of_records_has_a_unit_in_which_it_can_be_read() -> None:
+    """One for the whole page, so that its rows can be compared."""
+    for records, unit in ((1000, 1000), (1_000_000, 1_000_000), (0, 1000)):
+        assert (
+            build_overview([pipeline_costs("a", day(1, records=records))], MONTH, now=NOW).unit_records
+            == unit
+        )
 
 
 def test_a_table_for_a_spreadsheet_has_every_day_and_runs_no_formula() -> None:
@@ -174,7 +182,7 @@ def test_the_chart_has_a_column_for_each_day_and_one_for_what_was_lost() -> None
     assert chart.svg.count("data-value") == 2
     assert 'data-value="3"' in chart.svg
     assert 'data-value="1"' in chart.svg
-    assert chart.caption == "Most on 3 Nov: $3.00 for 2 runs, $1.00 of it without output."
+    assert chart.caption == "Most on 3 Nov: $3.00 for 2 runs, $1.00 of it for failed or held ones."
     assert build_spending_chart({}, MONTH) is None
 
 

@@ -66,5 +66,5 @@ def build_spending_chart(days: Mapping[str, CostSums], month: str) -> Chart | No
 def _describe_day(day: date, sums: CostSums) -> str:
     text = f"{day:%-d %b}: {format_dollars(sums.dollars)} for {format_count(sums.runs, 'run')}"
     if sums.unpublished_dollars:
-        text += f", {format_dollars(sums.unpublished_dollars)} of it without output"
+        text += f", {format_dollars(sums.unpublished_dollars)} of it for failed or held ones"
     return text
