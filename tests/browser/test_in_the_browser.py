@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from playwright.sync_api import FrameLocator, expect
+from playwright.sync_api import FrameLocator, Locator, expect
 
 from tests.browser.conftest import DAG, OUTPUT
 from tests.browser.window import Window
@@ -36,10 +36,10 @@ def run_id(deployment: Deployment, open_window: Windows) -> str:
     page.get_by_role("button", name="Trigger").first.click()
     form = page.get_by_role("dialog").filter(has_text="Trigger Dag")
     headings = form.get_by_role("button", expanded=False)
-    expect(headings.filter(has_text="Cluster")).to_be_visible()
+    expect(headings.filter(has_text="Size and cost")).to_be_visible()
     shown = [text for text in headings.all_inner_texts() if text]
-    assert shown[:6] == ["Run", "Input", "Cluster", "Model", "Output", "Advanced"]
-    form.get_by_role("button", name="Cluster", exact=True).click()
+    assert shown[:5] == ["Input", "Size and cost", "Model", "Output", "Held runs"]
+    form.get_by_role("button", name="Size and cost", exact=True).click()
     count = form.locator("input[name=element_transform_instance_count]")
     expect(form.locator("[name=element_transform_instance_type]")).to_have_value("ml.m5.xlarge")
     count.fill("2")
@@ -203,18 +203,75 @@ def test_the_report_is_one_file_that_shows_the_same(
     assert one.violations() == []
 
 
-def test_the_form_refuses_what_is_impossible(deployment: Deployment, window: Windows) -> None:
-    """A count beyond what the pipeline allows starts no run, and the form says so."""
-    before = deployment.airflow.api.call("GET", f"/dags/{DAG}/dagRuns")["total_entries"]
-    one = window(user="admin")
-    one.page.goto(f"{one.url}/dags/{DAG}")
-    one.page.get_by_role("button", name="Trigger").first.click()
-    form = one.page.get_by_role("dialog").filter(has_text="Trigger Dag")
-    form.get_by_role("button", name="Cluster", exact=True).click()
-    form.locator("[name=element_transform_instance_type]").fill("m5.huge")
-    form.locator("[name=element_transform_instance_type]").blur()
+def open_form(window: Window) -> Locator:
+    """The trigger form of the DAG, with the section of sizes and costs unfolded."""
+    window.page.goto(f"{window.url}/dags/{DAG}")
+    window.page.get_by_role("button", name="Trigger").first.click()
+    form = window.page.get_by_role("dialog").filter(has_text="Trigger Dag")
+    form.get_by_role("button", name="Size and cost", exact=True).click()
+    expect(form.locator("[name=element_deadline]")).to_be_visible()
+    window.page.wait_for_timeout(500)  # the section unfolds
+    return form
+
+
+def submit(deployment: Deployment, window: Window, form: Locator) -> str:
+    """Send the form, which Airflow accepts; the id of its run."""
+    path = f"/dags/{DAG}/dagRuns"
+    before = {run["dag_run_id"] for run in deployment.airflow.api.call("GET", path)["dag_runs"]}
     form.get_by_role("button", name="Trigger", exact=True).click()
-    time.sleep(2)
-    one.save_screenshot("form-refuses")
-    assert deployment.airflow.api.call("GET", f"/dags/{DAG}/dagRuns")["total_entries"] == before
-    expect(form).to_be_visible()
+    expect(form).to_be_hidden()
+    expect(window.page.get_by_text("Bad Request")).to_have_count(0)
+    while True:
+        now = [run["dag_run_id"] for run in deployment.airflow.api.call("GET", path)["dag_runs"]]
+        if new := [each for each in now if each not in before]:
+            return str(new[0])
+        time.sleep(0.5)
+
+
+def test_what_is_wrong_in_the_form_is_said_by_plan(deployment: Deployment, window: Windows) -> None:
+    """All of it at once, first in the run's tab; Airflow itself would say only Bad Request."""
+    one = window(user="admin")
+    form = open_form(one)
+    form.locator("[name=element_deadline]").fill("tomorrow")
+    form.locator("[name=element_transform_instance_type]").fill("m5.huge")
+    form.locator("input[name=element_transform_instance_count]").fill("0")
+    form.locator("input[name=element_transform_instance_count]").blur()
+    one.save_screenshot("form-wrong")
+    run_id = submit(deployment, one, form)
+    deployment.wait(
+        lambda: deployment.states(DAG, run_id).get("clean_up") in ("failed", "success"),
+        "the run to end",
+        seconds=600,
+    )
+    frame = one.open_tab(DAG, run_id)
+    expect(frame.get_by_text("found 'tomorrow'").first).to_be_visible(timeout=END)
+    read = text_of(frame)
+    for said in (
+        "deadline: found 'tomorrow'",
+        "transform_instance_type: found 'm5.huge'",
+        "transform_instance_count: found 0",
+    ):
+        assert said in read
+    one.save_screenshot("form-refused")
+
+
+def test_plan_only_shows_what_the_instance_types_take_and_cost(
+    deployment: Deployment, window: Windows
+) -> None:
+    one = window(user="admin")
+    form = open_form(one)
+    form.locator("[name=element_deadline]").fill("90")
+    form.locator("label:has([name=element_dry_run])").first.click()
+    one.save_screenshot("form-plan-only")
+    run_id = submit(deployment, one, form)
+    deployment.wait(
+        lambda: deployment.states(DAG, run_id).get("clean_up") in ("failed", "success"),
+        "the run to end",
+        seconds=600,
+    )
+    frame = one.open_tab(DAG, run_id)
+    table = frame.get_by_role("region", name="Instance types to choose from")
+    expect(table).to_be_visible(timeout=END)
+    assert "ml.m5.xlarge chosen" in " ".join(table.inner_text().split())
+    one.save_screenshot("plan-only")
+    assert one.violations() == []

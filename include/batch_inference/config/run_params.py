@@ -1,7 +1,8 @@
 """Defines the params of one run: the fields of Airflow's trigger form, which `plan` reads.
 
-The plan decides what an empty param leaves open. Airflow validates values against the JSON schema of each param
-before a run exists, but accepts unknown keys in `conf`; `check_conf_keys` refuses those.
+The plan decides what an empty param leaves open. Airflow validates values against the JSON schema of each param before
+a run exists, but its form shows nobody what is wrong. So the schema has only what the form itself offers (types, and
+lists to choose from); all else, and unknown keys in `conf`, is refused by `plan`, before anything is spent.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, StrictFloat, StrictInt, ValidationError, field_validator
 
 from batch_inference.common.errors import ParamsError
-from batch_inference.common.formatting import join_quoted, suggest_name
+from batch_inference.common.formatting import join_quoted, join_words, suggest_name
 from batch_inference.config.pipeline import Pipeline
 from batch_inference.config.placeholders import PLACEHOLDERS
 from batch_inference.config.schedule import check_deadline
@@ -27,11 +28,12 @@ from batch_inference.config.sections.stages import (
 )
 from batch_inference.config.validation_errors import format_validation_error
 
-_PLACEHOLDER_HELP = (
-    "May hold " + ", ".join(f"{{{name}}} ({meaning})" for name, meaning in PLACEHOLDERS.items()) + "."
-)
+_PLACEHOLDER_HELP = f"May hold {join_words([f'{{{name}}}' for name in PLACEHOLDERS])}."
 #: In descriptions: the maximum that the pipeline sets.
 _MAXIMUM = "<maximum>"
+#: Keywords of JSON schema that Airflow's form does not check: a value that breaks one is a bare "Bad Request" there.
+#: The schema of a param lacks them, and `plan` refuses the value, by `read_params`, with what is allowed.
+_UNCHECKED_KEYWORDS = ("pattern", "minimum", "maximum", "exclusiveMinimum")
 
 
 def _form_field(
@@ -43,7 +45,7 @@ def _form_field(
     describes_empty: bool = True,
     **limits: Any,
 ) -> Any:
-    """A field of the form; `schema` holds the keywords of its JSON schema that differ from the model's.
+    """A field of the form; `schema` holds the keywords of its JSON schema that the model's lacks.
 
     `describes_empty`: whether the form says what an empty field means, which depends on the pipeline.
     """
@@ -57,24 +59,17 @@ def _form_field(
 
 def _instance_type_field(stage: str) -> Any:
     return _form_field(
-        "Cluster",
+        "Size and cost",
         f"{stage}: instance type",
         "A SageMaker instance type such as ml.m5.xlarge.",
         pattern=INSTANCE_TYPE_PATTERN,
-        schema={
-            "pattern": f"^$|{INSTANCE_TYPE_PATTERN}",
-            "examples": ["ml.m5.large", "ml.m5.xlarge", "ml.m5.2xlarge"],
-        },
+        schema={"examples": ["ml.m5.large", "ml.m5.xlarge", "ml.m5.2xlarge"]},
     )
 
 
-def _instance_count_field(stage: str, upper_bound: str) -> Any:
+def _instance_count_field(stage: str) -> Any:
     return _form_field(
-        "Cluster",
-        f"{stage}: instances",
-        f"1 to {_MAXIMUM} (max_instances of the pipeline), {upper_bound}.",
-        ge=1,
-        le=MAX_INSTANCES,
+        "Size and cost", f"{stage}: instances", f"A whole number, 1 to {_MAXIMUM}.", ge=1, le=MAX_INSTANCES
     )
 
 
@@ -86,87 +81,77 @@ class RunParams(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    dry_run: bool = _form_field(
-        "Run",
-        "Plan only",
-        "Size the run and estimate its cost; submit nothing to AWS.",
-        default=False,
-        describes_empty=False,
-    )
-    publish_run: str | None = _form_field(
-        "Run",
-        "Publish a held run",
-        "Id of a run that its gates hold. It is checked, published and reported; all other fields are ignored.",
-        describes_empty=False,
-    )
-    skip_unchanged: bool | None = _form_field(
-        "Run",
-        "Skip unchanged input",
-        "End without a job when the output was published from the same input, model and pipeline.",
-    )
     input_uri: TemplatedS3Uri | None = _form_field(
         "Input",
         "Input",
         f"S3 prefix of the objects to score. {_PLACEHOLDER_HELP}",
-        schema={"pattern": "^(s3://.+)?$", "examples": ["s3://bucket/prefix/date={date}/"]},
+        schema={"examples": ["s3://bucket/prefix/date={date}/"]},
+        describes_empty=False,
+    )
+    dry_run: bool = _form_field(
+        "Size and cost",
+        "Plan only",
+        "Time, cost and the instance types to choose from; submits nothing to AWS.",
+        default=False,
         describes_empty=False,
     )
     deadline: str | None = _form_field(
-        "Cluster",
+        "Size and cost",
         "Deadline",
-        "Minutes from the start of the run, such as 90, or a time of day in UTC, such as 06:00. "
-        "A run that cannot meet it fails before it costs anything.",
-        schema={"pattern": r"^$|^[1-9]\d{0,4}$|^([01]?\d|2[0-3]):[0-5]\d$"},
+        "Minutes from the start of the run, such as 90, or a time of day in UTC, such as 06:00.",
     )
     budget: StrictFloat | None = _form_field(
-        "Cluster",
+        "Size and cost",
         "Budget in dollars",
         "Maximum cost of the jobs by the plan's estimate, such as 2.50.",
         gt=0,
     )
     prefer: Literal["cost", "speed"] | None = _form_field(
-        "Cluster",
-        "Prefer",
-        "cost takes the cheapest clusters that meet the deadline, speed the fastest within the limits.",
+        "Size and cost", "Prefer", "cost: the cheapest clusters that meet the deadline. speed: the fastest."
     )
     preprocess_instance_type: str | None = _instance_type_field("Preprocess")
-    preprocess_instance_count: StrictInt | None = _instance_count_field(
-        "Preprocess", "at most one for each input object"
-    )
+    preprocess_instance_count: StrictInt | None = _instance_count_field("Preprocess")
     transform_instance_type: str | None = _instance_type_field("Transform")
-    transform_instance_count: StrictInt | None = _instance_count_field(
-        "Transform", "at most one for each shard or object"
+    transform_instance_count: StrictInt | None = _instance_count_field("Transform")
+    max_instances: StrictInt | None = _form_field(
+        "Size and cost",
+        "Maximum instances",
+        f"For each stage, 1 to {_MAXIMUM}; it can only lower max_instances of the pipeline.",
+        ge=1,
+        le=MAX_INSTANCES,
+        describes_empty=False,
     )
     transform_batch_strategy: Literal["MultiRecord", "SingleRecord"] | None = _form_field(
         "Model",
         "Records per request",
-        "BatchStrategy. MultiRecord: as many records in a request as fit. SingleRecord: one.",
+        "MultiRecord: as many records in a request as fit. SingleRecord: one.",
     )
     transform_max_payload_mb: StrictInt | None = _form_field(
         "Model", "Largest request in MB", f"MaxPayloadInMB, 1 to {_MAXIMUM}.", ge=1, le=100
+    )
+    transform_max_concurrent_transforms: StrictInt | None = _form_field(
+        "Model",
+        "Requests at a time",
+        "MaxConcurrentTransforms, for each instance; times the largest request at most 100 MB.",
+        ge=1,
+        le=100,
     )
     output_uri: TemplatedS3Uri | None = _form_field(
         "Output",
         "Output",
         f"S3 prefix of the published rows. {_PLACEHOLDER_HELP}",
-        schema={"pattern": "^(s3://.+)?$", "examples": ["s3://bucket/trial/"]},
+        schema={"examples": ["s3://bucket/trial/"]},
         describes_empty=False,
     )
-    transform_max_concurrent_transforms: StrictInt | None = _form_field(
-        "Advanced",
-        "Requests at a time",
-        "MaxConcurrentTransforms, for each instance. At most 100 when multiplied by the largest request in "
-        "MB.",
-        ge=1,
-        le=100,
+    skip_unchanged: bool | None = _form_field(
+        "Output",
+        "Skip unchanged input",
+        "End without a job when the output was published from the same input, model and pipeline.",
     )
-    max_instances: StrictInt | None = _form_field(
-        "Advanced",
-        "Maximum instances",
-        f"For each stage, 1 to {_MAXIMUM}; it can only lower max_instances of the pipeline. "
-        "Empty: max_instances of the pipeline.",
-        ge=1,
-        le=MAX_INSTANCES,
+    publish_run: str | None = _form_field(
+        "Held runs",
+        "Publish a held run",
+        "Id of a run that its gates hold. It is checked and published; all other fields are ignored.",
         describes_empty=False,
     )
 
@@ -223,7 +208,7 @@ def build_param_specs(pipeline: Pipeline) -> dict[str, dict[str, Any]]:
     """The fields of the trigger form by param name, in the order of the form.
 
     Each has the keywords of Airflow's Param: `default` (the pipeline's own value), `title`, `description`, `section`,
-    and those of its JSON schema, in which all but booleans are nullable.
+    and those of its JSON schema that the form checks; all but booleans are nullable.
     """
     own_values, limits = _get_pipeline_values(pipeline), _list_limits(pipeline)
     specs: dict[str, dict[str, Any]] = {}
@@ -234,16 +219,17 @@ def build_param_specs(pipeline: Pipeline) -> dict[str, dict[str, Any]]:
         spec = specs[name] = {**value_schema, **field}
         if null:
             del spec["anyOf"]
-            # Airflow's form needs one flat `type`.
-            spec["type"] = ["null", spec["type"]]
+            # Airflow's form needs one flat `type`. A fraction in a whole number's field is refused by `plan`.
+            spec["type"] = ["null", "number" if spec["type"] == "integer" else spec["type"]]
             spec["default"] = own
         if "enum" in spec:
             spec["enum"] = [None, *spec["enum"]]
         if "examples" in spec:
             spec["examples"] = list(dict.fromkeys([own, *spec["examples"]]))
-        if name in limits:
-            spec["maximum"] = limits[name][0]
-        spec["description"] = spec["description"].replace(_MAXIMUM, str(spec.get("maximum")))
+        maximum = limits[name][0] if name in limits else spec.get("maximum")
+        spec["description"] = spec["description"].replace(_MAXIMUM, str(maximum))
+        for keyword in _UNCHECKED_KEYWORDS:
+            spec.pop(keyword, None)
         if spec.pop("describes_empty"):
             spec["description"] += f" {_describe_empty(name, own)}"
     if pipeline.schedule is not None:

@@ -16,6 +16,7 @@ from batch_inference.config.sections.stages import BatchStrategy
 from batch_inference.planning.clusters.estimate import Estimate
 from batch_inference.planning.clusters.exploration import TrialPlan
 from batch_inference.planning.clusters.join_sizing import JoinJobPlan
+from batch_inference.planning.clusters.type_comparison import TypeTable
 from batch_inference.planning.inputs.input_layout import LayoutPlan
 from batch_inference.planning.inputs.input_listing import InputPlan, NaivePlan
 from batch_inference.planning.model_version import ModelPlan
@@ -106,7 +107,7 @@ class Plan(FrozenModel):
     counted from the time at which it should have started, see `resolve_due_time`. `layout` says how the transform reads
     the input where there is no `preprocess`; one of `layout` and `preprocess` is None. `prices` are those of the
     pipeline file; `price_table` has them and those of the other types that the run may use, and None is of an earlier
-    version.
+    version. `type_table` compares these types in a plan without a run.
     """
 
     version: Literal[1] = 1
@@ -131,6 +132,7 @@ class Plan(FrozenModel):
     naive: NaivePlan
     prices: dict[str, float] = Field(default_factory=dict)
     price_table: Prices | None = None
+    type_table: TypeTable | None = None
     region: str | None = None
     deadline: datetime | None = None
     due: datetime | None = None

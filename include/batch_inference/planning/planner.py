@@ -52,6 +52,7 @@ from batch_inference.planning.clusters.instance_quotas import (
 )
 from batch_inference.planning.clusters.join_sizing import build_join_workload, plan_join_job
 from batch_inference.planning.clusters.rate_model import Rate
+from batch_inference.planning.clusters.type_comparison import build_type_table
 from batch_inference.planning.clusters.work_division import EqualShards, SizeProfile, WholeObjects
 from batch_inference.planning.inputs.input_layout import LayoutDecision, LayoutPlan, choose_layout
 from batch_inference.planning.inputs.input_listing import InputPlan, S3Object, summarize_input
@@ -275,6 +276,7 @@ class _RunPlanner:
             "canary": canary,
             "trials": trials,
             "estimate": estimate,
+            "type_table": build_type_table(decision, pipeline, self.params) if self.params.dry_run else None,
             "deadline": decision.deadline,
             "budget": decision.goals.budget,
             "approval_reason": decision.approval_reason,

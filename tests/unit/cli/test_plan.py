@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +9,7 @@ import yaml
 
 from batch_inference.cli.aws.plan import render_types
 from batch_inference.cli.main import main
-from batch_inference.planning.clusters.type_comparison import TypeRow
+from batch_inference.planning.clusters.type_comparison import TypeRow, TypeTable
 from batch_inference.reporting.text import render_plan
 from tests.unit.builders import document, pipeline, plan
 
@@ -18,14 +17,14 @@ ROW = TypeRow(
     stage="preprocess", instance_type="ml.m5.xlarge", instance_count=2, seconds=737, seconds_high=955,
     probability=0.8, dollars=0.0384, in_time="maybe", in_budget=True, is_chosen=True,
 )  # fmt: skip
-OTHER = replace(
-    ROW, stage="transform", instance_type="ml.c5.xlarge", instance_count=10, seconds=4000, seconds_high=8000,
+OTHER = TypeRow(
+    stage="transform", instance_type="ml.c5.xlarge", instance_count=10, seconds=4000, seconds_high=8000,
     probability=0.01, dollars=None, in_time="no", in_budget=None, is_chosen=False,
 )  # fmt: skip
 
 
 def test_the_table_has_a_line_for_each_type_and_says_how_to_add_one() -> None:
-    assert render_types([ROW, OTHER], [("transform", "ml.m5.large")]) == [
+    assert render_types(TypeTable(rows=(ROW, OTHER), excluded=(("transform", "ml.m5.large"),))) == [
         "  stage      instances           run takes     at most    cost in time   in budget",
         "* preprocess 2 × ml.m5.xlarge  12 min 17 s 15 min 55 s $0.0384 maybe 80% yes",
         "  transform  10 × ml.c5.xlarge  1 h 07 min  2 h 13 min unknown no 1%     unknown",
@@ -41,7 +40,9 @@ def test_the_table_has_a_line_for_each_type_and_says_how_to_add_one() -> None:
 
 
 def test_without_deadline_and_budget_their_columns_are_left_out() -> None:
-    header, line, *_ = render_types([replace(ROW, in_time=None, in_budget=None)])
+    header, line, *_ = render_types(
+        TypeTable(rows=(ROW.model_copy(update={"in_time": None, "in_budget": None}),))
+    )
     assert header.split() == ["stage", "instances", "run", "takes", "at", "most", "cost"]
     assert line.endswith(" $0.0384")
 

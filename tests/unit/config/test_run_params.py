@@ -13,6 +13,7 @@ from batch_inference.config.run_params import (
     RunParams,
     build_param_specs,
     check_conf_keys,
+    check_param_limits,
     keep_overrides,
     read_params,
 )
@@ -32,11 +33,14 @@ def test_every_field_has_title_description_section_and_a_default_its_own_schema_
         jsonschema.validate(spec["default"], spec)
 
 
-def test_plan_only_comes_first_and_the_fields_are_in_groups() -> None:
+def test_the_sections_are_in_the_order_in_which_people_think() -> None:
+    """What, how large, which model, where to; then what few runs need."""
     specs = build_param_specs(example())
-    assert next(iter(specs)) == "dry_run"
-    assert list(dict.fromkeys(spec["section"] for spec in specs.values()))[:6] == [
-        "Run", "Input", "Cluster", "Model", "Output", "Advanced",
+    assert list(dict.fromkeys(spec["section"] for spec in specs.values())) == [
+        "Input", "Size and cost", "Model", "Output", "Held runs",
+    ]  # fmt: skip
+    assert [name for name, spec in specs.items() if spec["section"] == "Size and cost"][:3] == [
+        "dry_run", "deadline", "budget",
     ]  # fmt: skip
     # Airflow's form gathers a section's fields where the first of them stands.
     sections = [spec["section"] for spec in specs.values()]
@@ -61,7 +65,7 @@ def test_the_form_shows_the_pipelines_own_values() -> None:
         "transform_max_payload_mb": 6, "transform_max_concurrent_transforms": 3,
     }  # fmt: skip
     for name, value in shown.items():
-        if specs[name]["section"] in ("Cluster", "Model"):
+        if name != "dry_run" and specs[name]["section"] in ("Size and cost", "Model"):
             assert f"Empty: {value}, as the pipeline says." in specs[name]["description"]
 
 
@@ -84,33 +88,45 @@ def test_what_is_typed_into_the_form_is_asked_for() -> None:
     )
 
 
-def test_instance_counts_of_the_form_end_where_the_pipeline_ends() -> None:
+def test_the_form_says_where_the_pipeline_and_the_model_end() -> None:
     specs = build_param_specs(pipeline({"transform.max_instances": 7, "preprocess.max_instances": 3}))
-    for stage, maximum in (("transform", 7), ("preprocess", 3)):
-        spec = specs[f"{stage}_instance_count"]
-        assert {
-            name: spec[name] for name in spec.keys() - {"default", "title", "description", "section"}
-        } == {
-            "type": ["null", "integer"],
-            "minimum": 1,
-            "maximum": maximum,
-        }
-
-
-def test_the_payload_of_the_form_ends_at_5_mb_for_several_containers() -> None:
-    assert build_param_specs(pipeline())["transform_max_payload_mb"]["maximum"] == 100
-    assert build_param_specs(pipeline({"model": TWO_CONTAINERS}))["transform_max_payload_mb"]["maximum"] == 5
+    assert "1 to 7." in specs["transform_instance_count"]["description"]
+    assert "1 to 3." in specs["preprocess_instance_count"]["description"]
+    assert "1 to 100." in build_param_specs(pipeline())["transform_max_payload_mb"]["description"]
+    assert (
+        "1 to 5."
+        in build_param_specs(pipeline({"model": TWO_CONTAINERS}))["transform_max_payload_mb"]["description"]
+    )
 
 
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("transform_instance_count", 0), ("transform_instance_count", "2"), ("transform_instance_count", 99),
-        ("transform_instance_type", "m5.xlarge"), ("transform_batch_strategy", "Multi"), ("dry_run", "yes"),
-        ("input_uri", "/tmp/x"), ("transform_max_payload_mb", 0),
+        ("transform_instance_count", 0), ("transform_instance_count", 99), ("transform_instance_count", 1.5),
+        ("transform_instance_type", "m5.xlarge"), ("input_uri", "/tmp/x"), ("transform_max_payload_mb", 0),
+        ("budget", -1), ("deadline", "tomorrow"), ("max_instances", 0), ("output_uri", "out"),
     ],
 )  # fmt: skip
-def test_the_form_refuses_values_outside_its_limits(name: str, value: Any) -> None:
+def test_what_a_person_can_type_into_the_form_is_accepted_by_airflow_and_refused_by_plan(
+    name: str, value: Any
+) -> None:
+    """Airflow's form checks no bound and no pattern, and shows a bare Bad Request: `plan` says what is allowed."""
+    jsonschema.validate(value, build_param_specs(example())[name])
+    with pytest.raises(ParamsError, match=rf"{name}: found .*{value}.*; allowed (is|are)"):
+        check_param_limits(example(), read_params({name: value}))
+
+
+def test_no_schema_has_a_keyword_that_the_form_does_not_check() -> None:
+    checked = {"type", "enum", "examples", "default", "title", "description", "section"}
+    assert {key for spec in build_param_specs(example()).values() for key in spec} <= checked
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("transform_instance_count", "2"), ("transform_batch_strategy", "Multi"), ("dry_run", "yes")],
+)
+def test_what_the_form_cannot_hold_is_refused_by_airflow(name: str, value: Any) -> None:
+    """A choice that its list lacks, or another type, comes from REST alone."""
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate(value, build_param_specs(example())[name])
 
@@ -162,7 +178,9 @@ def test_an_unknown_key_of_a_runs_conf_is_named_with_the_nearest_valid_one() -> 
     ]:
         with pytest.raises(ParamsError) as caught:
             check_conf_keys({wrong: 2}, known)
-        assert str(caught.value).startswith(f"conf: found the unknown key {wrong!r}; allowed are 'dry_run', ")
+        assert str(caught.value).startswith(
+            f"conf: found the unknown key {wrong!r}; allowed are 'input_uri', "
+        )
         assert str(caught.value).endswith(f"; did you mean {right!r}?")
 
 

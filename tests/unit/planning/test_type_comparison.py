@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+import re
 from contextlib import suppress
 from typing import Any
 
@@ -10,7 +12,9 @@ import pytest
 from batch_inference.config.run_params import RunParams
 from batch_inference.planning.clusters.cluster_choice import ClusterDecision, NoClustersError
 from batch_inference.planning.clusters.type_comparison import TypeRow, compare_types
+from batch_inference.planning.plan import Plan
 from batch_inference.planning.planner import make_plan
+from batch_inference.reporting.page import build_environment
 from tests.unit.builders import WITHOUT_PREPROCESS, context, objects, pipeline, run_info
 from tests.unit.planning.test_goals import GB, MEASURED
 
@@ -31,6 +35,43 @@ def compare(changes: dict[str, Any] | None = None, **params: Any) -> tuple[list[
     with suppress(NoClustersError):
         make_plan(of, RunParams(**params), objects([GB] * 8), run_info(), planned, on_decision=found.append)
     return compare_types(found[0]), found[0]
+
+
+def test_only_a_plan_without_a_run_keeps_the_table() -> None:
+    """Its page shows it; XCom of a run is not burdened with it."""
+    of = pipeline(TYPES)
+    made = make_plan(
+        of, RunParams(dry_run=True), objects([GB] * 8), run_info(), context(of, history=MEASURED)
+    )
+    assert made.type_table is not None
+    assert list(made.type_table.rows) == compare()[0]
+    assert Plan.from_document(made.to_xcom(), "XCom").type_table == made.type_table
+    run = make_plan(of, RunParams(), objects([GB] * 8), run_info(), context(of, history=MEASURED))
+    assert run.type_table is None
+
+
+def test_types_that_the_quota_excludes_are_named() -> None:
+    of, quotas = pipeline(TYPES), {"ml.m5.4xlarge for transform job usage": 0}
+    planned = context(of, history=MEASURED, quotas=quotas)
+    made = make_plan(of, RunParams(dry_run=True), objects([GB] * 8), run_info(), planned)
+    assert made.type_table is not None
+    assert made.type_table.excluded == (("transform", "ml.m5.4xlarge"),)
+    assert "ml.m5.4xlarge" not in {row.instance_type for row in made.type_table.rows}
+
+
+def test_the_page_shows_a_line_for_each_type() -> None:
+    of = pipeline(TYPES)
+    params = RunParams(deadline="30", budget=5.0, dry_run=True)
+    made = make_plan(of, params, objects([GB] * 8), run_info(), context(of, history=MEASURED))
+    module = build_environment().get_template("type_table.html.j2").module
+    shown = str(module.type_table(made.to_xcom()["type_table"]))  # type: ignore[attr-defined]
+    read = " ".join(html.unescape(re.sub(r"<[^>]+>", " ", shown)).split())
+    assert "Stage Instances Run takes At most Cost In time In budget preprocess" in read
+    assert made.type_table is not None
+    for row in made.type_table.rows:
+        assert f"{row.instance_count} × {row.instance_type}" in read
+    assert read.count("chosen ") == 3
+    assert "style=" not in shown
 
 
 def test_there_is_a_row_for_each_type_of_a_stage_and_the_chosen_one_has_the_plans_figures() -> None:

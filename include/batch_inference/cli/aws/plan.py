@@ -7,7 +7,7 @@ import math
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,8 +23,7 @@ from batch_inference.common.formatting import format_dollars, format_duration, j
 from batch_inference.config.pipeline import Pipeline
 from batch_inference.config.run_params import RunParams, keep_overrides, read_params
 from batch_inference.planning.clusters.cluster_choice import ClusterDecision
-from batch_inference.planning.clusters.instance_quotas import list_instance_types
-from batch_inference.planning.clusters.type_comparison import TypeRow, compare_types
+from batch_inference.planning.clusters.type_comparison import TypeTable, build_type_table
 from batch_inference.planning.plan import Plan
 from batch_inference.reporting.text import render_plan, wrap
 from batch_inference.requests.sagemaker import Request
@@ -97,13 +96,12 @@ def plan_dry_run(
     return plan, requests
 
 
-def render_types(
-    rows: Sequence[TypeRow], excluded: Iterable[tuple[str, str]] = (), *, chosen: str = "the plan's choice"
-) -> list[str]:
-    """The table of instance types; `excluded` are stages and types that the account's quotas do not let the run have.
+def render_types(types: TypeTable, *, chosen: str = "the plan's choice") -> list[str]:
+    """The table of instance types, with columns for deadline and budget only where the run has them.
 
-    Columns for deadline and budget only where the run has them. `chosen` says what the marked types are.
+    `chosen` says what the marked types are.
     """
+    rows = types.rows
     has_deadline = any(row.in_time is not None for row in rows)
     has_budget = any(row.in_budget is not None for row in rows)
     header = ("", "stage", "instances", "run takes", "at most", "cost")
@@ -118,7 +116,8 @@ def render_types(
         cells += [{True: "yes", False: "no", None: "unknown"}[row.in_budget]] * has_budget
         table.append(tuple(cells))
     table += [
-        ("", stage, instance_type, "the account's quota is too low") for stage, instance_type in excluded
+        ("", stage, instance_type, "the account's quota is too low")
+        for stage, instance_type in types.excluded
     ]
     widths = [max(len(line[at]) for line in table if at < len(header)) for at in range(3)]
     widths += [max(len(line[at]) for line in table if len(line) > 4) for at in range(3, len(table[0]))]
@@ -205,14 +204,7 @@ def command(
 
 def _compare_types(pipeline: Pipeline, params: RunParams, decision: ClusterDecision) -> list[str]:
     """The table of the types that a run may use."""
-    rows = compare_types(decision)
-    usable = {(row.stage, row.instance_type) for row in rows}
-    excluded = [
-        (stage, name)
-        for stage in dict.fromkeys(row.stage for row in rows)
-        for name in list_instance_types(pipeline, params, stage)
-        if (stage, name) not in usable
-    ]
+    types = build_type_table(decision, pipeline, params)
     if decision.meets_goals:
-        return render_types(rows, excluded)
-    return render_types(rows, excluded, chosen="nearest to what is asked for, and no run starts with it")
+        return render_types(types)
+    return render_types(types, chosen="nearest to what is asked for, and no run starts with it")

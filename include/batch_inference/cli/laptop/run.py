@@ -55,7 +55,12 @@ from batch_inference.common.names import RunPaths
 from batch_inference.common.object_names import is_control_name
 from batch_inference.common.s3_uri import is_s3_uri, split_s3_uri
 from batch_inference.config.pipeline import Pipeline
-from batch_inference.config.run_params import build_param_specs, check_conf_keys, read_params
+from batch_inference.config.run_params import (
+    build_param_specs,
+    check_conf_keys,
+    check_param_limits,
+    read_params,
+)
 from batch_inference.planning.plan import Plan
 from batch_inference.reporting.report import render_text
 from batch_inference.reporting.text import render_plan
@@ -82,7 +87,7 @@ def parse_conf(pipeline: Pipeline, text: str) -> dict[str, Any]:
     specs = build_param_specs(pipeline)
     try:
         check_conf_keys(conf, specs)
-        read_params(conf)
+        check_param_limits(pipeline, read_params(conf))
     except BatchInferenceError as error:
         raise click.UsageError(f"--conf: {error}") from None
     for name, value in conf.items():

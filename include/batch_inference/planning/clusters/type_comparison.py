@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Literal
 
+from batch_inference.config.pipeline import Pipeline
+from batch_inference.config.run_params import RunParams
+from batch_inference.config.sections.record_rules import FrozenModel
 from batch_inference.config.sections.stages import Stage
 from batch_inference.planning.clusters.cluster_choice import ClusterDecision
 from batch_inference.planning.clusters.cluster_model import ClusterPlan, Goals, StageWorkload, choose_best
+from batch_inference.planning.clusters.instance_quotas import list_instance_types
 
 #: Whether a run ends by its deadline with the confidence of its goals; maybe: as expected, but with less confidence.
 InTime = Literal["yes", "maybe", "no"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TypeRow:
+class TypeRow(FrozenModel):
     """A run whose `stage` has this type and number of instances; the other stages keep their types.
 
     Seconds and dollars are of the whole run; it takes at most `seconds_high` with the confidence of the goals, and
@@ -33,6 +36,26 @@ class TypeRow:
     in_time: InTime | None
     in_budget: bool | None
     is_chosen: bool
+
+
+class TypeTable(FrozenModel):
+    """The types that a run may use. `excluded` are stages and types that the account's quotas do not let it have."""
+
+    rows: tuple[TypeRow, ...]
+    excluded: tuple[tuple[Stage, str], ...] = ()
+
+
+def build_type_table(decision: ClusterDecision, pipeline: Pipeline, params: RunParams) -> TypeTable:
+    """The table of a decision about the clusters of a run with these params."""
+    rows = compare_types(decision)
+    usable = {(row.stage, row.instance_type) for row in rows}
+    excluded = [
+        (stage, name)
+        for stage in dict.fromkeys(row.stage for row in rows)
+        for name in list_instance_types(pipeline, params, stage)
+        if (stage, name) not in usable
+    ]
+    return TypeTable(rows=tuple(rows), excluded=tuple(excluded))
 
 
 def compare_types(decision: ClusterDecision) -> list[TypeRow]:
