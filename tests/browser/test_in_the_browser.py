@@ -238,11 +238,7 @@ def test_what_is_wrong_in_the_form_is_said_by_plan(deployment: Deployment, windo
     form.locator("input[name=element_transform_instance_count]").blur()
     one.save_screenshot("form-wrong")
     run_id = submit(deployment, one, form)
-    deployment.wait(
-        lambda: deployment.states(DAG, run_id).get("clean_up") in ("failed", "success"),
-        "the run to end",
-        seconds=600,
-    )
+    assert deployment.wait(DAG, run_id) == "failed"
     frame = one.open_tab(DAG, run_id)
     expect(frame.get_by_text("found 'tomorrow'").first).to_be_visible(timeout=END)
     read = text_of(frame)
@@ -264,11 +260,7 @@ def test_plan_only_shows_what_the_instance_types_take_and_cost(
     form.locator("label:has([name=element_dry_run])").first.click()
     one.save_screenshot("form-plan-only")
     run_id = submit(deployment, one, form)
-    deployment.wait(
-        lambda: deployment.states(DAG, run_id).get("clean_up") in ("failed", "success"),
-        "the run to end",
-        seconds=600,
-    )
+    assert deployment.wait(DAG, run_id) == "success"
     frame = one.open_tab(DAG, run_id)
     table = frame.get_by_role("region", name="Instance types to choose from")
     expect(table).to_be_visible(timeout=END)
