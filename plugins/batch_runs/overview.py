@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from batch_inference.common.formatting import format_count, format_duration, format_share
 from batch_inference.reporting.summary import parse_summary
 from batch_inference.run.failures import FAILURE_KEY, Failure, parse_failure
-from batch_inference.run.outcomes import OUTCOME_KEY, RunOutcome, parse_outcome
+from batch_inference.run.outcomes import OUTCOME_KEY, RunOutcome, parse_due_time, parse_outcome
 from batch_inference.run.task_ids import CLEAN_UP, PLAN
 from batch_runs.airflow_state import (
     FileError,
@@ -256,7 +256,7 @@ def load_run_rows(
         rows[dag_run_id]["failure"] = _choose_failure([value for _, value in failures])
     active = [run for run in runs if not run.has_ended]
     for dag_run_id, plans in read_xcoms_of_runs(session, active, (RETURN_VALUE,), PLAN).items():
-        rows[dag_run_id]["deadline"] = _parse_deadline(plans[0][1])
+        rows[dag_run_id]["deadline"] = parse_due_time(plans[0][1])
     return [RunRow(run=run, **rows[run.dag_run_id]) for run in runs]
 
 
@@ -264,14 +264,6 @@ def _choose_failure(values: Sequence[Any]) -> Failure | None:
     """The first failure that is final, else the first that is tried again."""
     failures = [failure for value in values if (failure := parse_failure(value)) is not None]
     return min(failures, key=lambda failure: (failure.will_retry, failure.at), default=None)
-
-
-def _parse_deadline(plan: Any) -> datetime | None:
-    text = plan.get("deadline") if isinstance(plan, Mapping) else None
-    try:
-        return datetime.fromisoformat(text) if isinstance(text, str) else None
-    except ValueError:
-        return None
 
 
 def load_pipeline_rows(

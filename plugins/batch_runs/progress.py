@@ -10,6 +10,7 @@ from typing import Any
 from batch_inference.common.formatting import format_dollars, format_duration
 from batch_inference.pricing.costs import sum_if_known
 from batch_inference.run import task_ids
+from batch_inference.run.outcomes import parse_due_time
 from batch_runs.airflow_state import Run, Task
 from batch_runs.jobs import ObjectCount
 
@@ -114,7 +115,7 @@ def build_progress(
         ends_at=None if remaining is None else datetime.fromtimestamp(now.timestamp() + remaining, UTC),
         latest_end=latest_end,
         is_slow=latest_end is not None and latest_end < now,
-        deadline=_parse_time(plan and (plan.get("due") or plan.get("deadline"))),
+        deadline=parse_due_time(plan),
         dollars=sum_if_known(job["dollars"] for job in jobs.values() if job["billed_seconds"] is not None),
         expected_dollars=estimate.get("dollars"),
         highest_dollars=estimate.get("dollars_high"),
@@ -186,10 +187,6 @@ def _add_seconds(moment: datetime | None, seconds: float | None) -> datetime | N
     if moment is None or seconds is None:
         return None
     return datetime.fromtimestamp(moment.timestamp() + seconds, UTC)
-
-
-def _parse_time(value: Any) -> datetime | None:
-    return datetime.fromisoformat(value) if isinstance(value, str) else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -55,7 +55,7 @@ def find_due_time(
     is too long ago: an old run that is cleared has no plan until it is planned again.
     """
     if planned is not None:
-        return planned.plan.due
+        return planned.plan.due or planned.plan.deadline
     run_after, deadline = read_run_after(run_id), pipeline.goals.deadline
     if run_after is None or deadline is None:
         return None

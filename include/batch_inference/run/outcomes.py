@@ -31,7 +31,8 @@ class RunOutcome(FrozenModel):
         records: `in`, `rejected` and `scored`; None before preprocessing has ended.
         seconds: from the start of the first job to the end of the last.
         billed_seconds, idle_seconds, dollars: of all jobs of the run, failed ones too.
-        expected_seconds, expected_dollars: the plan's estimate; `deadline` is the plan's, too.
+        expected_seconds, expected_dollars: the plan's estimate.
+        deadline: when the run is late, by its plan.
 
     Figures that are not known are None.
     """
@@ -67,6 +68,18 @@ def parse_outcome(xcom_value: Any) -> RunOutcome | None:
     try:
         return RunOutcome.model_validate(xcom_value)
     except ValidationError:
+        return None
+
+
+def parse_due_time(plan: Any) -> datetime | None:
+    """When the run of a plan, as JSON, is late; None without a deadline, and for any other value.
+
+    A plan of an earlier version has `deadline` alone.
+    """
+    text = (plan.get("due") or plan.get("deadline")) if isinstance(plan, Mapping) else None
+    try:
+        return datetime.fromisoformat(text) if isinstance(text, str) else None
+    except ValueError:
         return None
 
 

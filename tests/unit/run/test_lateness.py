@@ -16,6 +16,7 @@ from batch_inference.run.lateness import (
     find_due_time,
     read_run_after,
 )
+from batch_inference.run.outcomes import parse_due_time
 from tests.unit.builders import pipeline, plan
 
 START = datetime(2026, 1, 31, 2, tzinfo=UTC)
@@ -176,3 +177,18 @@ def test_a_late_end_is_described_and_one_in_time_is_not() -> None:
     assert describe_late_end("churn", "r", due=DUE, ended_at=DUE + 20 * MINUTE) == (
         "churn, run r, ended at 2026-01-31 06:20 UTC, 20 min 00 s after its deadline (2026-01-31 06:00 UTC)."
     )
+
+
+@pytest.mark.parametrize(
+    ("document", "due"),
+    [
+        ({"due": DUE.isoformat(), "deadline": (DUE + MINUTE).isoformat()}, DUE),
+        ({"deadline": DUE.isoformat()}, DUE),
+        ({"due": None, "deadline": None}, None),
+        ({"due": "at dawn"}, None),
+        ("no plan", None),
+    ],
+)
+def test_pages_have_the_deadline_of_the_notice(document: Any, due: datetime | None) -> None:
+    """Also of a plan that an earlier version made."""
+    assert parse_due_time(document) == due

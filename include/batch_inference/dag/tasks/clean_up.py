@@ -177,7 +177,7 @@ def judge_run(
         records=None if shard_stats is None else _count_records(shard_stats),
         expected_seconds=None if estimate is None else estimate.seconds,
         expected_dollars=None if estimate is None else estimate.dollars,
-        deadline=None if plan is None else plan.deadline,
+        deadline=None if plan is None else plan.due or plan.deadline,
     )
 
 
