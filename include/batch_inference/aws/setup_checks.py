@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from functools import partial
 from typing import Any, NamedTuple
@@ -27,6 +28,8 @@ from sagemaker_jobs.aws import get_client
 ASSUME_ROLE = "sts:AssumeRole"
 #: Concurrent calls, within the connection pool of a boto3 client.
 MAX_WORKERS = 8
+#: Folders above an empty input in which one of a similar name is looked for.
+MAX_PARENTS = 3
 #: The field of the published rows, which no job writes.
 OUTPUT_FIELD = "output.uri"
 
@@ -65,6 +68,27 @@ def check_resources(storage: Storage, pipeline: Pipeline, model: ModelPlan) -> l
         )  # fmt: skip
         looks.append(partial(_check_role, get_client(hook), pipeline.role))
     return _look(looks)
+
+
+def find_near_folder(storage: Storage, uri: str) -> str | None:
+    """The folder that exists and is spelled most like that of `uri`, where nothing is; None when none is near.
+
+    A role that may list the input's prefix only may not look; then there is none either.
+    """
+    bucket, key = split_s3_uri(uri)
+    names = key.rstrip("/").split("/")
+    for depth in reversed(range(max(0, len(names) - MAX_PARENTS), len(names))):
+        parent = f"s3://{bucket}/{''.join(f'{name}/' for name in names[:depth])}"
+        try:
+            folders = {
+                folder.rstrip("/").rsplit("/", 1)[1]: folder for folder in storage.list_folders(parent)
+            }
+        except CALL_ERRORS:
+            return None
+        if folders:
+            near = get_close_matches(names[depth], folders.keys() - {names[depth]}, n=1, cutoff=0.6)
+            return folders[near[0]] if near else None
+    return None
 
 
 def _look(looks: Iterable[Callable[[], Iterator[Finding]]]) -> list[Finding]:

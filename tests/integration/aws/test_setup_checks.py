@@ -93,3 +93,35 @@ def test_of_an_existing_model_the_archives_are_known_and_a_prefix_of_many_models
     assert plan_existing_model({"ModelName": "m", "Containers": containers}).model_data == (
         "s3://m/a.tar.gz",
     )
+
+
+@pytest.mark.parametrize(
+    ("uri", "near"),
+    [
+        ("s3://data/abalone/inpt/", "s3://data/abalone/input/"),
+        ("s3://data/abalon/input/2026-01-05/", "s3://data/abalone/"),
+        ("s3://data/abalone/input/2026-01-06/", "s3://data/abalone/input/2026-01-05/"),
+        ("s3://data/abalone/input/", None),
+        ("s3://data/abalone/zzz/", None),
+        ("s3://data/", None),
+        ("s3://denied/abalone/", None),
+    ],
+)
+def test_a_misspelt_prefix_is_told_from_its_neighbours(uri: str, near: str | None) -> None:
+    """At the deepest level where there are folders; a role that may not list them is told nothing."""
+    folders = {
+        "s3://data/": ["s3://data/abalone/", "s3://data/models/"],
+        "s3://data/abalone/": ["s3://data/abalone/input/", "s3://data/abalone/output/"],
+        "s3://data/abalone/input/": [
+            "s3://data/abalone/input/2026-01-04/",
+            "s3://data/abalone/input/2026-01-05/",
+        ],
+    }
+
+    def list_folders(parent: str) -> list[str]:
+        if parent.startswith("s3://denied/"):
+            raise deny()
+        return folders.get(parent, [])
+
+    storage: Any = SimpleNamespace(list_folders=list_folders)
+    assert setup_checks.find_near_folder(storage, uri) == near

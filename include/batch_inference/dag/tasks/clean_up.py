@@ -208,7 +208,8 @@ def _judge_kind(
     if plan is not None and plan.unchanged_since is not None:
         return "unchanged", f"Input, model and pipeline are those of {plan.unchanged_since}.", None, None
     if plan is not None and (plan.empty or (shard_stats is not None and shard_stats["records_in"] == 0)):
-        headline = f"{plan.input.uri} holds no records: nothing was scored or published."
+        said = next((entry.text for entry in plan.log if entry.field == "empty"), None)
+        headline = said or f"{plan.input.uri} holds no records: nothing was scored or published."
         return "empty", headline, "If data was expected: is the URI right, and has the upload ended?", None
     state = states.get(PUBLISH)
     headline = f"The run published nothing: `{PUBLISH}` {'did not run' if state is None else f'is {state}'}."

@@ -21,9 +21,14 @@ from batch_inference.aws.instance_types import check_instance_types
 from batch_inference.aws.model_registry import resolve_model
 from batch_inference.aws.price_list import FoundPrices, find_prices, keep_prices
 from batch_inference.aws.s3 import Storage, is_not_found
-from batch_inference.aws.setup_checks import check_buckets, check_resources, raise_for_problems
+from batch_inference.aws.setup_checks import (
+    check_buckets,
+    check_resources,
+    find_near_folder,
+    raise_for_problems,
+)
 from batch_inference.common.error_collector import ErrorCollector
-from batch_inference.common.errors import HandoffError, PlanError
+from batch_inference.common.errors import EmptyInputError, HandoffError, PlanError
 from batch_inference.common.names import RunPaths, generate_nonce
 from batch_inference.common.object_names import MAX_KEY_BYTES
 from batch_inference.common.s3_uri import ensure_trailing_slash
@@ -286,7 +291,9 @@ def list_and_plan(
             ):
                 # The listing is streamed; only these files keep it.
                 recorded = tee_to_manifest(selection.uri, listed, names)
-                run_plan = plan_objects(tee_to_listing(recorded, file))
+                run_plan = say_what_is_near(
+                    storage, selection.uri, plan_objects, tee_to_listing(recorded, file)
+                )
         except ListAgainError as error:
             log.info("listing the input again: %s", error)
             continue
@@ -296,6 +303,37 @@ def list_and_plan(
             errors.raise_all()
             raise RuntimeError("planning ended without a plan and without an error")
         return run_plan, looked_at
+
+
+def say_what_is_near(
+    storage: Storage,
+    uri: str,
+    plan_objects: Callable[[Iterable[S3Object]], Plan],
+    objects: Iterable[S3Object],
+) -> Plan:
+    """The plan of the objects; of an input without any, the folder of a similar name is part of what it says.
+
+    Raises: as `plan_objects`; the EmptyInputError says it too.
+    """
+    try:
+        run_plan = plan_objects(objects)
+    except EmptyInputError as error:
+        near = find_near_folder(storage, uri)
+        raise EmptyInputError(f"{error}. {_say_near(near)}" if near else str(error)) from error
+    near = find_near_folder(storage, uri) if run_plan.empty else None
+    if near is None:
+        return run_plan
+    log = tuple(
+        entry.model_copy(update={"text": f"{entry.text} {_say_near(near)}"})
+        if entry.field == "empty"
+        else entry
+        for entry in run_plan.log
+    )
+    return run_plan.model_copy(update={"log": log})
+
+
+def _say_near(folder: str) -> str:
+    return f"A folder with a similar name exists: {folder}"
 
 
 def read_control_file(storage: Storage, uri: str) -> bytes | None:
