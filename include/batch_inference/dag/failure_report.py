@@ -74,7 +74,12 @@ def push_failure(ti: Any, failure: Failure) -> None:
 
 def log_failure(failure: Failure) -> None:
     """Log the message, and what to do, in lines of a readable length, each as a line of the log."""
-    for line in format_paragraphs(failure.describe()):
+    log_paragraphs(failure.describe())
+
+
+def log_paragraphs(text: str) -> None:
+    """Log each line of the text, wrapped, as an error."""
+    for line in format_paragraphs(text):
         log.error("%s", line)
 
 

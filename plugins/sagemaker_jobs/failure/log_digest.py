@@ -48,8 +48,9 @@ class _Line:
 
     @property
     def shown(self) -> str:
-        text = f"{self.object_name}: {self.text.strip()}" if self.object_name else self.text
-        return _cut(text, MAX_LINE_CHARACTERS)
+        """The line as people see it: of the object, the last part of its name."""
+        name = self.object_name.rsplit("/", 1)[-1]
+        return _cut(f"…/{name}: {self.text.strip()}" if name else self.text, MAX_LINE_CHARACTERS)
 
     @property
     def key(self) -> str:
@@ -83,7 +84,8 @@ def _find_cause(blocks: Sequence[_Block]) -> tuple[str | None, _Block | None]:
         for block in reversed(blocks):
             text = block[-1].text.strip()
             if any(pattern.search(text) for pattern in patterns):
-                return _cut(block[-1].shown.strip(), MAX_CAUSE_CHARACTERS), block
+                name = block[-1].object_name.rsplit("/", 1)[-1]
+                return _cut(f"{text} (object {name})" if name else text, MAX_CAUSE_CHARACTERS), block
     return None, None
 
 

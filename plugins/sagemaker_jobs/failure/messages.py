@@ -62,7 +62,7 @@ def build_job_error(
     status = str(description[kind.status_field])
     cause = find_cause(reason, description, tags, digest)
     ended = "failed" if status == "Failed" else "was stopped"
-    details = format_details(kind, name, description, tags, digest)
+    details = format_details(kind, name, description, tags, digest, cause)
     every_line = [line for tail in tails.values() for line in tail]
     return _error_type(reason, status)(
         "\n".join(filter(None, [f"SageMaker {kind.noun} {name} {ended}: {cause}", because, *details])),
@@ -103,15 +103,23 @@ def find_cause(reason: Reason, description: dict[str, Any], tags: dict[str, str]
 
 
 def format_details(
-    kind: JobKind, name: str, description: dict[str, Any], tags: dict[str, str], digest: LogDigest
+    kind: JobKind,
+    name: str,
+    description: dict[str, Any],
+    tags: dict[str, str],
+    digest: LogDigest,
+    cause: str,
 ) -> list[str]:
-    """The lines of the error message after the first: AWS's words, the job's, and the last lines of its log."""
+    """The lines of the error message after the first: AWS's words, the job's, and the last lines of its log.
+
+    An ExitMessage that is the ``cause`` stands in the first line already.
+    """
     lines: list[str] = []
     if description.get("FailureReason"):
         lines.append(f"FailureReason: {description['FailureReason']}")
     if STOPPED_TAG in tags:
         lines.append(f"Stopped by Airflow: {tags[STOPPED_TAG]}")
-    if description.get("ExitMessage"):
+    if description.get("ExitMessage", cause) != cause:
         lines.append(f"ExitMessage: {description['ExitMessage']}")
     lines.append(f"Ran: {_format_run_time(kind, description)}.")
     if digest.lines:

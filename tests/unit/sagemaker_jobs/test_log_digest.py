@@ -33,8 +33,8 @@ def test_a_traceback_is_shown_once_and_its_last_line_and_place_are_the_cause():
     assert digest.cause == "ValueError: negative age -1 (inference.py, line 12, in predict_fn)"
     assert list(digest.lines) == [
         "starting", *TRACEBACK, "… 6 times more", access, "… 5 times more",
-        "bucket/in/0.csv: Bad HTTP status received from algorithm: 500", "… 2 times more",
-        "bucket/in/0.csv: ValueError: negative age -7", "… 2 times more",
+        "…/0.csv: Bad HTTP status received from algorithm: 500", "… 2 times more",
+        "…/0.csv: ValueError: negative age -7", "… 2 times more",
     ]  # fmt: skip
 
 
@@ -71,6 +71,10 @@ def test_a_traceback_that_is_longer_than_all_keeps_its_end():
         ),
         (["ok", "could not convert string to float: 'a'", "bye"], "could not convert string to float"),
         (["b/in/x.csv: nothing", "RuntimeError", "exit"], "RuntimeError"),
+        (
+            ["2026-01-05T10:00:00.000:[sagemaker logs]: b/in/x.csv: ValueError: bad"],
+            "ValueError: bad (object x.csv)",
+        ),
         (["reading", "done"], None),
         ([], None),
     ],

@@ -8,7 +8,7 @@ from typing import Any
 
 from batch_inference.common.errors import BatchInferenceError, HandoffError
 from batch_inference.common.formatting import format_count
-from batch_inference.dag.failure_report import format_paragraphs
+from batch_inference.dag.failure_report import log_paragraphs
 from batch_inference.dag.janitor import clean_up_run
 from batch_inference.dag.late_runs import notify_of_late_end
 from batch_inference.dag.tasks.report import write_report
@@ -100,10 +100,6 @@ def clean_up(
         shard_stats=shard_stats,
         is_held=ti.xcom_pull(CHECKS, key="state") == "held",
     )
-    if outcome.kind in ("failed", "held"):
-        # First, since cleaning up may fail too.
-        for line in format_paragraphs(str(RunFailedError(outcome))):
-            log.error("%s", line)
     reported: dict[str, Any] = {}
     where = {
         "aws_conn_id": aws_conn_id if plan is None else plan.aws_conn_id,
@@ -119,6 +115,11 @@ def clean_up(
             nonce=None if plan is None else plan.nonce,
         )
         log.info("stopped or deleted: %s", ", ".join(removed) or "nothing")
+    except Exception:
+        # What ends this task then must not hide why the run failed.
+        if outcome.kind in ("failed", "held"):
+            log_paragraphs(str(RunFailedError(outcome)))
+        raise
     finally:
         try:
             if states.get(PUBLISH) == "success":
