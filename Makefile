@@ -151,6 +151,10 @@ bench-parse: $(INSTALLED) ## parsing a DAG file of 1, 200 and 1,000 pipelines: i
 bench-overhead: $(INSTALLED) ## a run's time beside its jobs, against the provider's stock operators, task by task [ARGS="--runs 5"]
 	@$(PY) -m tools.benchmarks.overhead $(ARGS)
 
+.PHONY: bench-pages
+bench-pages: $(INSTALLED) ## the lists of 50 pipelines with 1,000 runs each, on SQLite and PostgreSQL [ARGS="--databases sqlite"]
+	@$(PY) -m tests.integration.batch_runs.bench_pages $(ARGS)
+
 .PHONY: bench-join
 bench-join: $(INSTALLED) ## the join against polars, duckdb and pyarrow: make bench-join [ROWS="1000000 10000000 50000000"] [ARGS="--repeats 5"]
 	@$(PY) -m venv .local/venvs/bench-join && .local/venvs/bench-join/bin/pip install -q polars duckdb pyarrow pandas numpy

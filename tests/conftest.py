@@ -26,7 +26,7 @@ settings.load_profile("without deadline")
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 
-def _airflow_environment(home: Path) -> dict[str, str]:
+def build_airflow_environment(home: Path) -> dict[str, str]:
     """The settings that every Airflow process of a test run shares."""
     return {
         "AIRFLOW_HOME": str(home),
@@ -44,7 +44,7 @@ def _airflow_environment(home: Path) -> dict[str, str]:
 _HOME = Path(tempfile.mkdtemp(prefix="airflow-home-"))
 for _name in [name for name in os.environ if name.startswith(("AIRFLOW__", "AIRFLOW_CONN_", "AIRFLOW_VAR_"))]:
     del os.environ[_name]
-os.environ.update(_airflow_environment(_HOME))
+os.environ.update(build_airflow_environment(_HOME))
 
 
 def pytest_unconfigure() -> None:

@@ -17,6 +17,7 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 URL_PREFIX = "/batch-inference"
 _PLACES = (
     ("nav", "", {"category": "browse", "url_route": "batch-inference"}),
+    ("dag", "runs?dag_id={DAG_ID}", {"url_route": "batch-inference-pipeline"}),
     ("dag_run", "run?dag_id={DAG_ID}&run_id={RUN_ID}", {"url_route": "batch-inference-run"}),
     (
         "task_instance",
@@ -24,8 +25,8 @@ _PLACES = (
         {"url_route": "batch-inference-task"},
     ),
 )
-#: A navigation entry, a tab of a run and one of a task instance. Airflow shows them in a frame of the same origin, with
-#: the user's login, and fills in the names in braces. The URLs are relative: to the UI's own base URL.
+#: A navigation entry, and tabs of a DAG, of a run and of a task instance. Airflow shows them in a frame of the same
+#: origin, with the user's login, and fills in the names in braces. The URLs are relative: to the UI's own base URL.
 EXTERNAL_VIEWS: list[dict[str, Any]] = [
     {"name": "Batch inference", "href": f"batch-inference/{page}", "destination": place, **more}
     for place, page, more in _PLACES

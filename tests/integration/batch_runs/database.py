@@ -41,14 +41,22 @@ class Database:
         with self._session() as session:
             _write_serialized_dag(dag_id, session)
 
-    def add_runs(self, dag_id: str, run_ids: list[str], *, state: str = "success") -> None:
-        """Runs on consecutive nights, an hour long, after those that the DAG has."""
+    def add_runs(
+        self,
+        dag_id: str,
+        run_ids: list[str],
+        *,
+        state: str = "success",
+        states: Mapping[str, str] | None = None,
+    ) -> None:
+        """Runs on consecutive nights, an hour long, after those that the DAG has, in `state` or that of `states`."""
         from airflow.models.dagrun import DagRun
         from sqlalchemy import insert, select
 
         values = [
             {
-                "dag_id": dag_id, "run_id": run_id, "state": state, "run_type": "scheduled", "clear_number": 0,
+                "dag_id": dag_id, "run_id": run_id, "state": (states or {}).get(run_id, state),
+                "run_type": "scheduled", "clear_number": 0,
                 "run_after": START + timedelta(days=night), "logical_date": START + timedelta(days=night),
                 "start_date": START + timedelta(days=night),
                 "end_date": START + timedelta(days=night, hours=1) if state in ("success", "failed") else None,
@@ -171,6 +179,7 @@ class Database:
 
     def clear(self) -> None:
         """Remove what the test module added."""
+        self.dag_run_ids.clear()
         from airflow.models.dag import DagModel, DagTag
         from airflow.models.dag_version import DagVersion
         from airflow.models.dagcode import DagCode
