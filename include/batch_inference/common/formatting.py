@@ -63,6 +63,18 @@ def format_number(number: float | None) -> str:
     return f"{number:.4g}"
 
 
+def format_cell(value: object) -> str:
+    """A cell of data as a person reads it: numbers with six significant digits, and `–` for None.
+
+    As in the data there is no separator of thousands, and an exponent only below 0.0001 and from 1e15.
+    """
+    if value is None:
+        return "–"
+    if isinstance(value, float):
+        return f"{value:.0f}" if 1e6 <= abs(value) < 1e15 else f"{value:.6g}"
+    return str(value)
+
+
 def format_share(share: float) -> str:
     """A share of 1 as a percentage: `0.02%`, `3.12%`, `12.3%`, `95%`, `100%`.
 

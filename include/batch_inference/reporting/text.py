@@ -8,6 +8,7 @@ from itertools import accumulate
 from typing import Any
 
 from batch_inference.common.formatting import (
+    format_cell,
     format_count,
     format_dollars,
     format_duration,
@@ -246,9 +247,7 @@ def _fit_columns(widths: Mapping[str, int]) -> list[str]:
 
 
 def _cell(value: Any) -> str:
-    if value is None:
-        return "-"
-    text = f"{value:.6g}" if isinstance(value, float) else str(value)
+    text = format_cell(value)
     return _truncate("".join(character if character.isprintable() else "·" for character in text), 28)
 
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from batch_inference.common.formatting import (
     format_bytes,
+    format_cell,
     format_dollars,
     format_duration,
     format_extra_dollars,
@@ -111,6 +112,17 @@ def test_rates(bytes_per_second: float, text: str) -> None:
 )  # fmt: skip
 def test_measured_numbers(number: float | None, text: str) -> None:
     assert format_number(number) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (9.123456789, "9.12346"), (1_234_567.8, "1234568"), (0.00001, "1e-05"), (-2.5e6, "-2500000"), (None, "–"),
+        (12, "12"), (True, "True"), ("a", "a"), (1e300, "1e+300"),
+    ],
+)  # fmt: skip
+def test_cells_of_data(value: object, text: str) -> None:
+    assert format_cell(value) == text
 
 
 def test_a_range_of_equal_ends_is_one_number() -> None:

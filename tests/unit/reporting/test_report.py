@@ -254,7 +254,7 @@ def test_the_table_of_rows_keeps_the_first_columns_and_the_prediction() -> None:
 
 def test_a_narrow_table_shows_every_column() -> None:
     table = render_text(report(rows=[{"a": 1, "b": None}])).splitlines()[-2:]
-    assert [line.split() for line in table] == [["a", "b"], ["1", "-"]]
+    assert [line.split() for line in table] == [["a", "b"], ["1", "–"]]
 
 
 def test_cells_that_json_cannot_hold_are_made_plain() -> None:

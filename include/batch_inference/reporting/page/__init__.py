@@ -13,6 +13,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from batch_inference.common.formatting import (
     format_bytes,
+    format_cell,
     format_count,
     format_dollars,
     format_duration,
@@ -52,6 +53,7 @@ def build_environment(*template_folders: Path) -> Environment:
         count=format_count,
         duration=format_duration,
         money=format_dollars,
+        format_cell=format_cell,
         extra_money=format_extra_dollars,
         unit_cost=format_unit_cost,
         percent=format_share,
