@@ -156,6 +156,8 @@ class JobPaths:
     trials = _Below("trials/")
     #: Rejects: records that did not pass, each with its reason.
     rejects = _Below("rejects/")
+    #: rejects.json: rejects by rule and column, with examples.
+    reject_summary = _Below("rejects.json")
     #: One JSON document per host: what it read and wrote.
     manifests = _Below("manifest/")
     #: shards.json, the merged manifests of the hosts: counts, and the shards in order of name.

@@ -34,6 +34,7 @@ from batch_inference.jobs.common.blocks import BlockReader
 from batch_inference.jobs.config.join_spec import JoinSpec
 from batch_inference.jobs.join.aligned_join import run_in_order
 from batch_inference.jobs.join.merge_pieces import MergedFiles, TransformedPiece, merge_shard
+from batch_inference.jobs.preprocess.rejects import RejectSummary
 from batch_inference.planning.plan import Plan
 from batch_inference.pricing.costs import sum_if_known
 from batch_inference.requests.sagemaker import build_join_spec
@@ -341,6 +342,7 @@ def _merge_pieces(
     }
     reasons = {piece.record_range: answer for each in attempts for piece, answer in each.refusals.items()}
     merged_shards: dict[str, Any] = {}
+    summary = RejectSummary(pipeline.column_names, [each.column for each in pipeline.sensitive])
     # The first attempt has read whole shards: all but those of trials, or those of one.
     for shard in attempts[0].pieces:
         if shard in output_uris:
@@ -348,10 +350,16 @@ def _merge_pieces(
         answered = [piece for piece in output_uris if piece.shard == shard.shard]
         refused_pieces = [piece for piece in found.pieces if piece.shard == shard.shard]
         parts = select_covering_pieces(shard, answered, refused_pieces)
-        result = _merge_shard(storage, run, paths, spec, shard, parts, output_uris, reasons)
+        result = _merge_shard(storage, run, paths, spec, shard, parts, output_uris, reasons, summary)
         merged_shards[shard.shard] = result
     refused, uri = sum(each["refused"] for each in merged_shards.values()), f"{paths.root}mended.json"
-    document = {"version": 1, "refused": refused, "rejects": paths.rejects, "shards": merged_shards}
+    document = {
+        "version": 1,
+        "refused": refused,
+        "rejects": paths.rejects,
+        "reject_groups": summary.list_groups(),
+        "shards": merged_shards,
+    }
     body = json.dumps(document, indent=2).encode()
     storage.write(uri, body)
     count = format_count(refused, "record")
@@ -369,6 +377,7 @@ def _merge_shard(
     parts: Sequence[ShardPiece],
     output_uris: Mapping[ShardPiece, str],
     reasons: Mapping[tuple[str, int, int], str],
+    summary: RejectSummary,
 ) -> dict[str, Any]:
     records_key = next(each.records_key for each in run.shard_list.shards if each.name == shard.shard)
     source = f"{run.preprocess_paths.root}{records_key}"
@@ -386,7 +395,13 @@ def _merge_shard(
 
         sections = list(pool.map(part_of, parts))
         refused_records = merge_shard(
-            records, sections, spec, merged_files, source_uri=source, rule_name=REFUSED_BY_MODEL
+            records,
+            sections,
+            spec,
+            merged_files,
+            source_uri=source,
+            rule_name=REFUSED_BY_MODEL,
+            summary=summary,
         )
         keys = {
             "records": f"{paths.merged_shards}records/{Path(records_key).name}",

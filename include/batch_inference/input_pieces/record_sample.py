@@ -156,9 +156,10 @@ def _check_records(reader: PartReader, start: ObjectStart, config: PreprocessCon
     for names, batch in _iter_whole_batches(reader):
         found = validator.validate(names, batch, {}, start.uri).rejects
         records += len(batch)
-        rejects.update(rule for rule, _ in found.values())
-        for index, (rule, reason) in list(found.items())[:1]:
-            first = first or f"{rule!r} (record {int(batch.ordinals[index]):,}: {reason})"
+        rejects.update(reject.rule for reject in found.values())
+        for index, reject in list(found.items())[:1]:
+            record = f"record {int(batch.ordinals[index]):,}"
+            first = first or f"{reject.rule!r} ({record}: {reject.format_reason()})"
     return RecordSample(start.uri, records, rejects, first)
 
 

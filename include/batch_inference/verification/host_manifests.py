@@ -12,6 +12,7 @@ from pydantic import ConfigDict, Field, StrictFloat, StrictInt, ValidationError,
 from batch_inference.common.errors import ManifestError
 from batch_inference.config.sections.record_rules import FrozenModel
 from batch_inference.config.validation_errors import format_validation_error
+from batch_inference.verification.rejects import RejectGroup, sort_groups
 
 
 class Shard(FrozenModel):
@@ -60,6 +61,7 @@ class HostManifest(FrozenModel):
     records_out: StrictInt = Field(ge=0)
     rejected: dict[str, StrictInt] = Field(default_factory=dict)
     rejected_count: StrictInt = Field(ge=0)
+    reject_groups: tuple[RejectGroup, ...] = ()
     shards: tuple[Shard, ...] = ()
     busy_seconds: StrictFloat | None = Field(default=None, ge=0)
     started_at: float | None = None
@@ -76,6 +78,10 @@ class HostManifest(FrozenModel):
             )
         if (by_reason := sum(self.rejected.values())) != rejected:
             raise ValueError(f"{host} rejected {rejected:,} records, but gives reasons for {by_reason:,}")
+        if self.reject_groups and (grouped := sum(group.records for group in self.reject_groups)) != rejected:
+            raise ValueError(
+                f"{host} rejected {rejected:,} records, but its groups of rejects have {grouped:,}"
+            )
         if (in_shards := sum(shard.records for shard in self.shards)) != passed:
             raise ValueError(f"{host} passed {passed:,} records, but its shards hold {in_shards:,}")
         if (in_objects := sum(item.records for item in self.objects)) != read:
@@ -93,6 +99,7 @@ class HostManifests:
     records_in: int
     records_out: int
     rejected: Mapping[str, int]
+    reject_groups: tuple[RejectGroup, ...] = ()
 
     @property
     def rejected_count(self) -> int:
@@ -148,6 +155,13 @@ def merge_host_manifests(documents: Iterable[Mapping[str, Any]], *, host_count: 
         records_in=sum(manifest.records_in for manifest in host_manifests),
         records_out=sum(manifest.records_out for manifest in host_manifests),
         rejected=dict(sorted(rejected.items(), key=lambda item: (-item[1], item[0]))),
+        reject_groups=tuple(
+            RejectGroup.model_validate(group)
+            for group in sort_groups(
+                [group.model_dump() for group in manifest.reject_groups]
+                for manifest in sorted(host_manifests, key=lambda manifest: manifest.host)
+            )
+        ),
     )
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from batch_inference.common.errors import ReconciliationError, TooManyRejectsError
 from batch_inference.common.formatting import format_share
 from batch_inference.verification.host_manifests import HostManifests
+from batch_inference.verification.rejects import describe_first_example
 
 #: The reject reason of records that preprocessing accepted and the model refused.
 REFUSED_BY_MODEL = "refused by the model"
@@ -107,7 +108,8 @@ def check_max_rejected(manifests: HostManifests, max_rejected: float | None) -> 
 
     `max_rejected` is a count when it is an int, else a share of the records in; None allows any number.
     """
-    _check_rejects(manifests.rejected, manifests.records_in, max_rejected, "nothing was scored")
+    example = describe_first_example(manifests.reject_groups)
+    _check_rejects(manifests.rejected, manifests.records_in, max_rejected, "nothing was scored", example)
 
 
 def check_all_rejects(reconciled: Reconciliation, max_rejected: float | None) -> None:
@@ -116,7 +118,7 @@ def check_all_rejects(reconciled: Reconciliation, max_rejected: float | None) ->
 
 
 def _check_rejects(
-    by_reason: Mapping[str, int], records_in: int, max_rejected: float | None, outcome: str
+    by_reason: Mapping[str, int], records_in: int, max_rejected: float | None, outcome: str, example: str = ""
 ) -> None:
     if max_rejected is None:
         return
@@ -125,12 +127,12 @@ def _check_rejects(
     if rejected > allowed:
         raise TooManyRejectsError(
             f"{rejected:,} of {records_in:,} records were rejected ({format_reasons(by_reason)}); max_rejected allows "
-            f"{limit}; {outcome}"
+            f"{limit}; {outcome}{'. ' if example else ''}{example}"
         )
 
 
 def format_reasons(by_reason: Mapping[str, int]) -> str:
-    """`1,200 range, 3 required`: how many records were rejected, by reason."""
+    """`1,200 type, 3 arity`."""
     return ", ".join(f"{number:,} {reason}" for reason, number in by_reason.items())
 
 

@@ -30,6 +30,7 @@ from batch_inference.config.pipeline_files import load_pipeline_by_id
 from batch_inference.jobs.config.preprocess_config import parse_config
 from batch_inference.jobs.preprocess.objects import InputObject, ObjectPart
 from batch_inference.jobs.preprocess.record_validator import RecordValidator
+from batch_inference.jobs.preprocess.rejects import Reject
 from batch_inference.jobs.preprocess.source import PartReader
 from tests.unit.jobs.containers import config
 
@@ -76,7 +77,7 @@ def write_pipeline(folder: Path, source: Path, *options: str) -> Pipeline:
     return load_pipeline_by_id("churn", folder / "dags" / "pipelines")
 
 
-def validate(pipeline: Pipeline, source: Path) -> tuple[int, list[tuple[str, str]]]:
+def validate(pipeline: Pipeline, source: Path) -> tuple[int, list[Reject]]:
     """How many records preprocess reads of the file, and the rejects among them."""
     stated = pipeline.input.model_dump(mode="json", exclude={"uri", "columns"})
     columns = [

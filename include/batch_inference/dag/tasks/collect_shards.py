@@ -18,6 +18,7 @@ from batch_inference.run.job_outputs import check_not_overwritten
 from batch_inference.run.run_context import RunContext
 from batch_inference.verification.host_manifests import ShardList, merge_host_manifests
 from batch_inference.verification.reconciliation import check_max_rejected, format_reasons
+from batch_inference.verification.rejects import RejectsDocument, describe_first_example
 
 log = logging.getLogger(__name__)
 
@@ -42,11 +43,18 @@ def collect_shards(run: RunContext, **_: Any) -> list[dict[str, int]] | SkipDown
     shards = manifests.shards
     group_bytes = plan.join.compute_group_bytes(sum(shard.bytes for shard in shards))
     groups = group_neighbours(shards, group_bytes, get_columns=lambda shard: shard.columns)
+    rejects = RejectsDocument(
+        records_in=manifests.records_in,
+        withheld_columns=tuple(each.column for each in config.sensitive),
+        groups=manifests.reject_groups,
+    )
+    storage.write_json(preprocess_paths.reject_summary, rejects.model_dump(mode="json"))
     shard_stats = {
         "preprocess_job": job["job_name"],
         "records_in": manifests.records_in,
         "records_out": manifests.records_out,
         "rejected": dict(manifests.rejected),
+        "reject_summary": preprocess_paths.reject_summary,
         "count": len(shards),
         "groups": len(groups),
         "busy_seconds": manifests.busy_seconds,
@@ -66,8 +74,8 @@ def collect_shards(run: RunContext, **_: Any) -> list[dict[str, int]] | SkipDown
     }
     storage.write(preprocess_paths.merged_profile, json.dumps(profile))
     passed = f"{manifests.records_out:,} passed in {len(shards):,} shards"
-    rejected = format_reasons(manifests.rejected)
-    log.info("%s records in, %s, rejected: %s", f"{manifests.records_in:,}", passed, rejected or "none")
+    reasons = format_reasons(manifests.rejected)
+    log.info("%s records in, %s, rejected: %s", f"{manifests.records_in:,}", passed, reasons or "none")
     if manifests.records_in == 0:
         message = f"the objects below {plan.input.uri} hold no record"
         if config.on_empty == "fail":
@@ -76,9 +84,9 @@ def collect_shards(run: RunContext, **_: Any) -> list[dict[str, int]] | SkipDown
     check_max_rejected(manifests, config.max_rejected)
     if manifests.records_out == 0:
         raise PlanError(
-            f"all {manifests.records_in:,} records of {plan.input.uri} were rejected "
-            f"({rejected}), so there is nothing to score; each is "
-            f"listed with its reason below {preprocess_paths.rejects}"
+            f"all {manifests.records_in:,} records of {plan.input.uri} were rejected ({reasons}), so there is nothing "
+            f"to score; each is listed with its reason below {preprocess_paths.rejects}. "
+            f"{describe_first_example(manifests.reject_groups)}"
         )
     shard_list = ShardList(
         records_in=manifests.records_in,

@@ -6,14 +6,14 @@ import shutil
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Sequence
+from typing import IO, Iterator, Sequence
 
 from batch_inference.jobs.common.blocks import Block, BlockReader
 from batch_inference.jobs.common.errors import JoinError
 from batch_inference.jobs.config.join_spec import JoinSpec, ShardFiles
 from batch_inference.jobs.join.detect import resolve_prediction_format
 from batch_inference.jobs.join.prediction_reader import open_predictions
-from batch_inference.jobs.preprocess.shard_writer import encode_reject
+from batch_inference.jobs.preprocess.rejects import Reject, RejectSummary, encode_reject
 
 
 @dataclass(frozen=True)
@@ -51,10 +51,11 @@ def merge_shard(
     *,
     source_uri: str,
     rule_name: str,
+    summary: RejectSummary,
 ) -> int:
     """Merge the pieces, which make up the shard, in order; returns the number of rejected records.
 
-    `source_uri` is the `source` of the rejects. Memory is that of one piece.
+    `source_uri` is the `source` of the rejects, which are added to `summary` too. Memory is that of one piece.
 
     Raises:
         PredictionCountError: a piece does not have one prediction for each record.
@@ -77,7 +78,11 @@ def merge_shard(
                     f"of {source_uri}"
                 )
             if part.predictions_path is None:
-                _write_rejects(block, rejects_file, source_uri, line, number, rule_name, part.reject_reason)
+                reject = Reject(rule_name, part.reject_reason, is_response=True)
+                for at, index, text in _iter_records(block):
+                    where = source_uri, line + at, number + index
+                    rejects_file.write(encode_reject(*where, reject, text))
+                    summary.add(*where, reject, text)
                 rejected += part.record_count
             else:
                 records_file.write(block.data)
@@ -91,12 +96,12 @@ def merge_shard(
     return rejected
 
 
-def _write_rejects(
-    block: Block, rejects: IO[bytes], source: str, line: int, number: int, rule: str, reason: str
-) -> None:
+def _iter_records(block: Block) -> Iterator[tuple[int, int, str]]:
+    """The first line of each record and its number, within the block from 1, and its text."""
+    line = 1
     for index in range(block.record_count):
         text = block.get_record(index).decode("utf-8")
-        rejects.write(encode_reject(source, line + 1, number + 1 + index, rule, reason, text))
+        yield line, index + 1, text
         line += text.count("\n") + 1
 
 

@@ -20,6 +20,7 @@ from batch_inference.jobs.common.errors import FunctionError
 from batch_inference.jobs.common.json_reading import format_excerpt, is_encodable
 from batch_inference.jobs.common.pandas_function import PandasFunction, format_pandas_value
 from batch_inference.jobs.config.preprocess_config import PreprocessConfig
+from batch_inference.jobs.preprocess.rejects import Reject
 from batch_inference.jobs.preprocess.rules import Table
 
 Cells = Sequence[str]
@@ -50,14 +51,14 @@ class FeatureBuilder:
 
     def build_features(
         self, table: Table, passed: np.ndarray, records_label: str
-    ) -> tuple[bytes, np.ndarray, dict[int, tuple[str, str]]]:
+    ) -> tuple[bytes, np.ndarray, dict[int, Reject]]:
         """Build the features of the rows that passed: their lines, and the end of each in these.
 
         Also returns, by index in the table, the rows that fail here. `records_label` names the records in messages.
         Raises FunctionError if the user's function fails.
         """
         places = np.flatnonzero(passed)
-        failed: dict[int, tuple[str, str]] = {}
+        failed: dict[int, Reject] = {}
         if not len(places):
             return b"", places, failed
         kept = table.select(passed)
@@ -70,7 +71,9 @@ class FeatureBuilder:
         else:
             features, kept_rows = self._apply_function(self._function, cells, records_label)
             if len(kept_rows) < len(places):
-                failed = dict.fromkeys(places.tolist(), ("function", f"{self._function} left the record out"))
+                failed = dict.fromkeys(
+                    places.tolist(), Reject("function", f"{self._function} left the record out")
+                )
                 places = places[kept_rows]
                 for place in places.tolist():
                     del failed[place]
@@ -78,7 +81,7 @@ class FeatureBuilder:
             broken = _find_line_breaks(names, rows)
             lines = _format_rows([row for at, row in rows.items() if at not in broken])
             ends = np.flatnonzero(np.frombuffer(lines, dtype=np.uint8) == ord("\n")) + 1
-        failed.update((int(places[at]), ("line break", reason)) for at, reason in broken.items())
+        failed.update((int(places[at]), reject) for at, reject in broken.items())
         return lines, ends, failed
 
     def _replace_cells(self, table: Table) -> tuple[dict[str, ByteCells], np.ndarray]:
@@ -145,10 +148,10 @@ class FeatureBuilder:
 
 def _format_cells(
     columns: Sequence[ByteCells], is_plain: np.ndarray, names: Sequence[str], has_commas: bool
-) -> tuple[bytes, np.ndarray, dict[int, str]]:
+) -> tuple[bytes, np.ndarray, dict[int, Reject]]:
     """Format columns of one buffer as lines of CSV; returns the lines, their ends, and the rows with a line break.
 
-    The lines leave out the rows with a line break, which are by index, with the reason. `is_plain` tells which rows
+    The lines leave out the rows with a line break, which are by index, with the reject. `is_plain` tells which rows
     need no quotes; rows with commas do too, if the cells may have them.
     """
     buffer, count = columns[0].buffer, len(columns)
@@ -186,12 +189,13 @@ def _format_rows(rows: Sequence[Sequence[str]]) -> bytes:
     return lines.getvalue().encode("utf-8")
 
 
-def _find_line_breaks(names: Sequence[str], rows: Mapping[int, Sequence[str]]) -> dict[int, str]:
+def _find_line_breaks(names: Sequence[str], rows: Mapping[int, Sequence[str]]) -> dict[int, Reject]:
     """Find the rows with a line break in a feature: SageMaker splits at line breaks, also within quotes."""
-    found: dict[int, str] = {}
+    found: dict[int, Reject] = {}
     for at, row in rows.items():
         for name, cell in zip(names, row):
             if "\n" in cell or "\r" in cell:
                 shown = format_excerpt(cell)
-                found.setdefault(at, f"feature {name} is {shown}: a line break cannot be sent to the model")
+                reason = f"feature {name} is {shown}: a line break cannot be sent to the model"
+                found.setdefault(at, Reject("line break", shown, "a feature on one line", name, reason))
     return found

@@ -37,7 +37,8 @@ def preprocess(container: Container, config: PreprocessConfig) -> dict[str, Any]
         result = _process_own_objects(container, config, peers)
     records_in = sum(one["records"] for one in result.objects)
     records_out = sum(shard["records"] for shard in result.shards)
-    rejected_count = sum(result.rejected.values())
+    rejected = result.rejects.count_by_rule()
+    rejected_count = sum(rejected.values())
     present = {name for one in result.objects for name in one["columns"]}
     optional = {column.name for column in config.input.columns if column.optional}
     manifest = {
@@ -48,8 +49,9 @@ def preprocess(container: Container, config: PreprocessConfig) -> dict[str, Any]
         "objects": result.objects,
         "records_in": records_in,
         "records_out": records_out,
-        "rejected": dict(result.rejected),
+        "rejected": rejected,
         "rejected_count": rejected_count,
+        "reject_groups": result.rejects.list_groups(),
         "shards": result.shards,
         "groups": result.groups,
         "profile_key": f"profile/{container.host}.json",

@@ -14,6 +14,7 @@ from batch_inference.jobs.common.byte_ranges import ByteCells
 from batch_inference.jobs.common.cell_types import is_number_type, parse_cell, parse_decimal_type
 from batch_inference.jobs.common.json_reading import format_excerpt
 from batch_inference.jobs.config.preprocess_config import Column, InputConfig, Rule
+from batch_inference.jobs.preprocess.rejects import Reject
 
 
 @dataclass
@@ -64,30 +65,31 @@ class Table:
         )
 
 
-# For each row whether it fails, and for one failing row the reason.
+# For each row whether it fails, and for one failing row why.
 Check = Callable[[Table], np.ndarray]
-Reason = Callable[[Table, int], str]
+Explain = Callable[[Table, int], Reject]
 
 
-def compile_rule(rule: Rule, input_config: InputConfig) -> tuple[Check, Reason]:
+def compile_rule(rule: Rule, input_config: InputConfig) -> tuple[Check, Explain]:
     """Compile a rule into two functions: which rows of a table fail, and why one row does."""
     return _COMPILERS[rule.kind](rule, input_config)
 
 
-def _required(rule: Rule, _: InputConfig) -> tuple[Check, Reason]:
+def _required(rule: Rule, _: InputConfig) -> tuple[Check, Explain]:
     def check(table: Table) -> np.ndarray:
         return np.asarray(np.logical_or.reduce([table.find_empty(name) for name in rule.columns]))
 
-    def reason(table: Table, row: int) -> str:
+    def explain(table: Table, row: int) -> Reject:
         missing = [
             name for name in rule.columns if name not in table.cells or not table.cells[name][row].strip()
         ]
-        return f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} empty, a value is required"
+        reason = f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} empty, a value is required"
+        return Reject(rule.name, "empty", "a value", missing[0], reason)
 
-    return check, reason
+    return check, explain
 
 
-def _range(rule: Rule, source: InputConfig) -> tuple[Check, Reason]:
+def _range(rule: Rule, source: InputConfig) -> tuple[Check, Explain]:
     column = source.get_column(rule.columns[0])
     name = column.name
     low, high = (_parse_bound(bound, column.type) for bound in (rule.min, rule.max))
@@ -118,13 +120,13 @@ def _range(rule: Rule, source: InputConfig) -> tuple[Check, Reason]:
             )
         return failing
 
-    def reason(table: Table, row: int) -> str:
-        return f"{name} is {table.cells[name][row].strip()}, allowed is {allowed}"
+    def explain(table: Table, row: int) -> Reject:
+        return Reject(rule.name, table.cells[name][row].strip(), allowed, name)
 
-    return check, reason
+    return check, explain
 
 
-def _allowed(rule: Rule, source: InputConfig) -> tuple[Check, Reason]:
+def _allowed(rule: Rule, source: InputConfig) -> tuple[Check, Explain]:
     name = rule.columns[0]
     column = source.get_column(name)
     listed = ", ".join(rule.values if column.is_typed else map(repr, rule.values))
@@ -147,11 +149,12 @@ def _allowed(rule: Rule, source: InputConfig) -> tuple[Check, Reason]:
             return failing
         return _flag_cells(table, name, lambda cell: cell not in texts)
 
-    def reason(table: Table, row: int) -> str:
+    def explain(table: Table, row: int) -> Reject:
         cell = table.cells[name][row]
-        return f"{name} is {cell.strip() if column.is_typed else format_excerpt(cell)}, allowed is one of {listed}"
+        found = cell.strip() if column.is_typed else format_excerpt(cell)
+        return Reject(rule.name, found, f"one of {listed}", name)
 
-    return check, reason
+    return check, explain
 
 
 def _flag_cells(table: Table, name: str, is_failing: Callable[[str], bool]) -> np.ndarray:
@@ -204,34 +207,35 @@ def _format_bound(bound: float | str) -> str:
     return short if float(short) == bound else repr(bound)
 
 
-def _pattern(rule: Rule, _: InputConfig) -> tuple[Check, Reason]:
+def _pattern(rule: Rule, _: InputConfig) -> tuple[Check, Explain]:
     name = rule.columns[0]
     fits = re.compile(rule.pattern).fullmatch
 
     def check(table: Table) -> np.ndarray:
         return _flag_cells(table, name, lambda cell: not fits(cell))
 
-    def reason(table: Table, row: int) -> str:
+    def explain(table: Table, row: int) -> Reject:
         found = format_excerpt(table.cells[name][row])
-        return f"{name} is {found}, allowed is what fully matches {rule.pattern}"
+        return Reject(rule.name, found, f"what fully matches {rule.pattern}", name)
 
-    return check, reason
+    return check, explain
 
 
-def _duplicates(rule: Rule, source: InputConfig) -> tuple[Check, Reason]:
+def _duplicates(rule: Rule, source: InputConfig) -> tuple[Check, Explain]:
     whole = rule.columns == source.column_names
     what = "the whole record" if whole else ", ".join(rule.columns)
 
     def check(table: Table) -> np.ndarray:
         return table.duplicates[rule.name]
 
-    def reason(_table: Table, _row: int) -> str:
-        return f"{what} {'was' if whole or len(rule.columns) == 1 else 'were'} seen before in this run"
+    def explain(_table: Table, _row: int) -> Reject:
+        reason = f"{what} {'was' if whole or len(rule.columns) == 1 else 'were'} seen before in this run"
+        return Reject(rule.name, "seen before in this run", "once", "" if whole else what, reason)
 
-    return check, reason
+    return check, explain
 
 
-_COMPILERS: dict[str, Callable[[Rule, InputConfig], tuple[Check, Reason]]] = {
+_COMPILERS: dict[str, Callable[[Rule, InputConfig], tuple[Check, Explain]]] = {
     "required": _required,
     "range": _range,
     "allowed": _allowed,

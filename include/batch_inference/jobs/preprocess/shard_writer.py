@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import deque
 from pathlib import Path
 from typing import IO, Any, Mapping
@@ -12,8 +11,7 @@ import numpy as np
 from batch_inference.jobs.preprocess.objects import RECORD_BITS
 from batch_inference.jobs.preprocess.readers.batch import Batch
 from batch_inference.jobs.preprocess.record_validator import ValidationResult
-
-_ENCODE = json.JSONEncoder(ensure_ascii=False).encode
+from batch_inference.jobs.preprocess.rejects import Reject, RejectSummary, encode_reject
 
 
 class ShardWriter:
@@ -24,9 +22,19 @@ class ShardWriter:
     """
 
     def __init__(
-        self, output: Path, shard_prefix: str, total_bytes: int, shard_bytes: int, records_suffix: str
+        self,
+        output: Path,
+        shard_prefix: str,
+        total_bytes: int,
+        shard_bytes: int,
+        records_suffix: str,
+        rejects: RejectSummary,
     ) -> None:
-        """`total_bytes`: bytes of text of all its input; `records_suffix`: file suffix of the records."""
+        """`total_bytes`: bytes of text of all its input; `records_suffix`: file suffix of the records.
+
+        `rejects` gets all rejects.
+        """
+        self._reject_summary = rejects
         self._suffix = records_suffix
         self._output = output
         self._host = shard_prefix
@@ -99,14 +107,11 @@ class ShardWriter:
         self._file("records", self._suffix).write(texts)
         self._records += count
 
-    def _write_reject(
-        self, uris: Mapping[int, str], batch: Batch, index: int, reject: tuple[str, str]
-    ) -> None:
+    def _write_reject(self, uris: Mapping[int, str], batch: Batch, index: int, reject: Reject) -> None:
         rank, record = divmod(int(batch.ordinals[index]), 1 << RECORD_BITS)
-        text = batch.get_original_text(index)
-        self._file("rejects", "jsonl").write(
-            encode_reject(uris[rank], int(batch.line_numbers[index]), record, *reject, text)
-        )
+        line, text = int(batch.line_numbers[index]), batch.get_original_text(index)
+        self._file("rejects", "jsonl").write(encode_reject(uris[rank], line, record, reject, text))
+        self._reject_summary.add(uris[rank], line, record, reject, text)
         self._rejects += 1
 
     def _close(self) -> None:
@@ -131,21 +136,3 @@ class ShardWriter:
         self._open.clear()
         self._number += 1
         self._records = self._rejects = 0
-
-
-def encode_reject(source_uri: str, line: int, record: int, rule: str, reason: str, text: str) -> bytes:
-    """Encode one reject as a line of a rejects file."""
-    reject = {
-        "source": source_uri,
-        "line": line,
-        "record": record,
-        "rule": rule,
-        "reason": _escape_bytes(reason),
-        "text": _escape_bytes(text),
-    }
-    return _ENCODE(reject).encode("utf-8") + b"\n"
-
-
-def _escape_bytes(text: str) -> str:
-    """Escape bytes outside of the encoding (\\udcff), which JSON cannot hold."""
-    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode("utf-8")

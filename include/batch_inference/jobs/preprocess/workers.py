@@ -9,7 +9,6 @@ from __future__ import annotations
 import multiprocessing
 import os
 import tempfile
-from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -33,6 +32,7 @@ from batch_inference.jobs.preprocess.partition import cut_objects, partition_par
 from batch_inference.jobs.preprocess.peers import Peers
 from batch_inference.jobs.preprocess.readers.batch import Batch
 from batch_inference.jobs.preprocess.record_validator import RecordValidator
+from batch_inference.jobs.preprocess.rejects import RejectSummary
 from batch_inference.jobs.preprocess.scan import InputScan, scan_partition
 from batch_inference.jobs.preprocess.shard_writer import ShardWriter
 from batch_inference.jobs.preprocess.source import ColumnNames, PartReader, combine_batches
@@ -50,7 +50,7 @@ class PreprocessResult:
 
     objects: list[dict[str, Any]] = field(default_factory=list)
     shards: list[dict[str, Any]] = field(default_factory=list)
-    rejected: Counter[str] = field(default_factory=Counter)
+    rejects: RejectSummary = field(default_factory=RejectSummary)
     groups: dict[str, Any] = field(default_factory=dict)
     profile: Profile = field(default_factory=Profile)
 
@@ -151,17 +151,18 @@ def process_partition(
     shard_prefix: str,
 ) -> PreprocessResult:
     """Write the shards of these parts, named `shard_prefix`-00000 and so on."""
-    validator, result = RecordValidator(config), PreprocessResult()
+    sensitive = [column.column for column in config.sensitive_columns]
+    rejects = RejectSummary(config.input.column_names, sensitive)
+    validator, result = RecordValidator(config), PreprocessResult(rejects=rejects)
     suffix = "jsonl" if config.input.format == "jsonlines" else "csv"
     total = sum(part.text_bytes for part in parts)
     uris = {part.rank: part.object.uri for part in parts}
     batches = combine_batches(_read_parts(parts, config, result))
-    with ShardWriter(output, shard_prefix, total, config.shard_bytes, suffix) as writer:
+    with ShardWriter(output, shard_prefix, total, config.shard_bytes, suffix, rejects) as writer:
         for names, batch, positions in batches:
             label = _label_records(batch.ordinals, uris)
             validation = validator.validate(names, batch, duplicates.flag_repeats(batch), label)
             writer.add(uris, names or (), batch, validation, np.concatenate(positions))
-            result.rejected.update(rule for rule, _ in validation.rejects.values())
     result.shards, result.groups = writer.shards, validator.group_counts.to_dict()
     result.profile = validator.profile
     return result
@@ -212,6 +213,6 @@ def merge_results(results: Sequence[PreprocessResult]) -> PreprocessResult:
             else:
                 combined.objects.append(one)
         combined.shards += part.shards
-        combined.rejected.update(part.rejected)
+        combined.rejects.merge(part.rejects)
         combined.profile.merge(part.profile)
     return combined

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from batch_inference.jobs.common.errors import JoinError, PredictionCountError
 from batch_inference.jobs.config.join_spec import JoinSpec
 from batch_inference.jobs.join.merge_pieces import MergedFiles, TransformedPiece, merge_shard
+from batch_inference.jobs.preprocess.rejects import RejectSummary
 
 RECORDS = ["a,1\n", 'b,"two\nlines"\n', 'c,"x ""y"""\n', "d,4\n", "é,5\n"]
 
@@ -27,8 +29,12 @@ def spec(**changes: Any) -> JoinSpec:
 
 
 def mended(
-    folder: Path, parts: list[tuple[int, str | None]], of: JoinSpec | None = None, company: int = 0
-) -> dict[str, str]:
+    folder: Path,
+    parts: list[tuple[int, str | None]],
+    of: JoinSpec | None = None,
+    company: int = 0,
+    sensitive: Sequence[str] = (),
+) -> dict[str, Any]:
     """Mend the five records from parts: so many records with these answers, or None for refused ones.
 
     Single records have so much company.
@@ -42,11 +48,19 @@ def mended(
         others = company if records == 1 else 0
         made.append(TransformedPiece(f"shard.{number}", records, path, "ClientError: 400 no", others))
     to = MergedFiles(folder / "records", folder / "predictions", folder / "rejects")
+    summary = RejectSummary(["key", "value"], sensitive)
     refused = merge_shard(
-        folder / "all", made, of or spec(), to, source_uri="s3://b/records/shard.csv", rule_name="refused"
+        folder / "all",
+        made,
+        of or spec(),
+        to,
+        source_uri="s3://b/records/shard.csv",
+        rule_name="refused",
+        summary=summary,
     )
     assert refused == sum(records for records, answers in parts if answers is None)
-    return {name: (folder / name).read_text() for name in ("records", "predictions", "rejects")}
+    texts = {name: (folder / name).read_text() for name in ("records", "predictions", "rejects")}
+    return {**texts, "groups": summary.list_groups()}
 
 
 def test_what_is_left_stays_line_for_line_and_in_order(tmp_path: Path) -> None:
@@ -70,9 +84,20 @@ def test_each_refused_record_is_listed_with_its_place_its_text_and_the_answer(tm
         "line": 2,
         "record": 2,
         "rule": "refused",
+        "column": "",
         "reason": "ClientError: 400 no",
         "text": 'b,"two\nlines"',
     }
+
+
+@pytest.mark.parametrize("sensitive", [(), ("value",)])
+def test_refused_records_are_counted_with_examples(tmp_path: Path, sensitive: tuple[str, ...]) -> None:
+    """A response may repeat any value of its record, so with a sensitive column neither is an example's."""
+    (group,) = mended(tmp_path, [(1, None), (1, "0.2\n"), (3, None)], sensitive=sensitive)["groups"]
+    assert (group["rule"], group["column"], group["records"]) == ("refused", "", 4)
+    assert [(each["line"], each["record"]) for each in group["examples"]] == [(1, 1), (3, 3), (5, 4), (6, 5)]
+    found = {(each["found"], each["text"]) for each in group["examples"][:1]}
+    assert found == {(None, None) if sensitive else ("ClientError: 400 no", RECORDS[0].rstrip("\n"))}
 
 
 def test_documents_are_put_one_behind_the_other(tmp_path: Path) -> None:

@@ -99,7 +99,7 @@ def test_a_quote_that_is_never_closed_costs_one_line() -> None:
     assert only.rows[0] == ["a", "b"]
     assert only.rows[2] == ["e", "f"]
     assert only.texts == ["a,b\n", '"c,d\n', "e,f\n"]
-    assert {index: rule for index, (rule, _) in only.malformed.items()} == {1: "quoting"}
+    assert {index: rule for index, (rule, *_) in only.malformed.items()} == {1: "quoting"}
 
 
 @pytest.mark.timeout(60)
@@ -120,7 +120,7 @@ def test_an_object_that_is_cut_off_inside_a_field_loses_its_last_record_alone(
         f"{line}\n" for line in [*whole, cut]
     )
     broken = {
-        part.first_record + index: rule for part in parts for index, (rule, _) in part.malformed.items()
+        part.first_record + index: rule for part in parts for index, (rule, *_) in part.malformed.items()
     }
     assert broken == {number: "quoting"}
 
@@ -158,7 +158,7 @@ def test_an_open_field_about_as_long_as_a_field_may_be_is_set_apart(
     """Looking whether it would go on must not trip over the limit itself."""
     monkeypatch.setattr(csv_records, "MAX_FIELD_CHARACTERS", 20)
     (only,) = read('a,b\nc,"' + "x" * length)
-    assert {index: rule for index, (rule, _) in only.malformed.items()} == {1: "quoting"}
+    assert {index: rule for index, (rule, *_) in only.malformed.items()} == {1: "quoting"}
 
 
 def test_a_field_beyond_the_limit_costs_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -167,7 +167,7 @@ def test_a_field_beyond_the_limit_costs_one_line(monkeypatch: pytest.MonkeyPatch
     lines = ['"x', *[f"row {number}" for number in range(10)], 'y"', "z" * 21, "end"]
     (only,) = read("\n".join(lines))
     assert [text.rstrip("\n") for text in only.texts] == lines
-    assert {index: rule for index, (rule, _) in only.malformed.items()} == {0: "quoting", 12: "quoting"}
+    assert {index: rule for index, (rule, *_) in only.malformed.items()} == {0: "quoting", 12: "quoting"}
     (plain,) = read("\n".join(lines[1:11] + lines[12:]))
     assert [text.rstrip("\n") for text in plain.texts] == lines[1:11] + lines[12:]
     assert list(plain.malformed) == [10]

@@ -10,6 +10,7 @@ import numpy as np
 
 from batch_inference.jobs.common.byte_ranges import PADDING, expand_ranges, find_cells_with, join_ranges
 from batch_inference.jobs.common.json_reading import is_encodable
+from batch_inference.jobs.preprocess.rejects import Reject
 
 # Target size of a batch in characters, so that wide records need no more memory than narrow ones.
 BATCH_CHARACTERS = 1 << 20
@@ -25,7 +26,7 @@ class ParsedRecords:
         texts: the text of each record, ended by one line feed, with doubled quotes.
         first_record: the number of the first record within its object, from 1.
         line_numbers: the number of each record's first line within its object, from 1.
-        malformed: rule and reason of each record that cannot be parsed, by its index here.
+        malformed: why each record that cannot be parsed is rejected, by its index here.
         blank_lines: number of empty lines skipped; they are not records.
         original_texts: the original text of each record where it differs from `texts`, by its index here.
     """
@@ -34,7 +35,7 @@ class ParsedRecords:
     texts: list[str]
     first_record: int
     line_numbers: list[int]
-    malformed: dict[int, tuple[str, str]] = field(default_factory=dict)
+    malformed: dict[int, Reject] = field(default_factory=dict)
     blank_lines: int = 0
     original_texts: dict[int, str] = field(default_factory=dict)
 
@@ -62,7 +63,7 @@ class Batch:
         line_numbers: the number of each record's first line within its object, from 1.
         ordinals: the number of each record within its object, from 1, plus the rank of the object in the bits above.
         is_plain: for each record, whether no cell holds a separator, a quote or a line break.
-        malformed: rule and reason of each record that cannot be parsed, by its index in the batch.
+        malformed: why each record that cannot be parsed is rejected, by its index in the batch.
         blank_lines: number of empty lines skipped; they are not records.
         original_texts: the original text of each record where it is another one, by its index in the batch.
     """
@@ -77,7 +78,7 @@ class Batch:
     line_numbers: np.ndarray
     ordinals: np.ndarray
     is_plain: np.ndarray
-    malformed: dict[int, tuple[str, str]] = field(default_factory=dict)
+    malformed: dict[int, Reject] = field(default_factory=dict)
     blank_lines: int = 0
     original_texts: dict[int, str] = field(default_factory=dict)
 
@@ -226,7 +227,7 @@ def _encode(texts: Sequence[str], separator: str) -> tuple[bytes, np.ndarray]:
     return encoded, lengths
 
 
-def _find_undecodable_records(parsed: ParsedRecords) -> dict[int, tuple[str, str]]:
+def _find_undecodable_records(parsed: ParsedRecords) -> dict[int, Reject]:
     """Find the records with bytes outside of the encoding, or with NUL."""
     together = "".join(parsed.texts)
     if "\0" not in together and is_encodable(together):
@@ -235,13 +236,13 @@ def _find_undecodable_records(parsed: ParsedRecords) -> dict[int, tuple[str, str
     for index, text in enumerate(parsed.texts):
         text = parsed.original_texts.get(index, text)
         if "\0" in text:
-            found[index] = ("encoding", "the record holds a NUL character")
+            found[index] = Reject("encoding", "the record holds a NUL character")
             continue
         try:
             text.encode("utf-8")
         except UnicodeEncodeError as error:
             byte = ord(text[error.start]) - 0xDC00
-            found[index] = (
+            found[index] = Reject(
                 "encoding",
                 f"byte 0x{byte:02x} at character {error.start + 1} is not of the input's encoding",
             )

@@ -20,6 +20,7 @@ from batch_inference.jobs.common.csv_reading import (
     create_csv_reader,
 )
 from batch_inference.jobs.preprocess.readers.batch import BATCH_RECORDS, ParsedRecords, end_with_line_feed
+from batch_inference.jobs.preprocess.rejects import Reject
 
 # The longest quoted field, in characters. Without a limit one stray quote takes the rest of its object.
 MAX_FIELD_CHARACTERS = 1 << 20
@@ -88,7 +89,7 @@ class CsvRecordReader:
     def read_records(self, limit: int = BATCH_RECORDS) -> ParsedRecords | None:
         """Read the next records, at most `limit`; None if there is no whole record any more."""
         rows: list[list[str]] = []
-        broken: dict[int, tuple[str, str]] = {}
+        broken: dict[int, Reject] = {}
         self._taken, self._ends = [], []
         ends = self._ends
         is_whole = False  # the object
@@ -178,7 +179,7 @@ class CsvRecordReader:
         return self._rewritten.get(at, self._taken[at])
 
     def _reject_line(
-        self, rows: list[list[str]], broken: dict[int, tuple[str, str]], failed_count: int | None
+        self, rows: list[list[str]], broken: dict[int, Reject], failed_count: int | None
     ) -> None:
         """Reject the line at which the malformed record begins, and read on after it.
 
@@ -194,16 +195,16 @@ class CsvRecordReader:
         self._push_back(behind, failed_count)
         del taken[start + 1 :]
         if "\0" in taken[start]:
-            broken[len(rows)] = ("encoding", "the record holds a NUL character")
+            broken[len(rows)] = Reject("encoding", "the record holds a NUL character")
         elif self._exhausted or length > MAX_FIELD_CHARACTERS:
-            broken[len(rows)] = ("quoting", _UNCLOSED_QUOTE)
+            broken[len(rows)] = Reject("quoting", _UNCLOSED_QUOTE)
         else:
-            broken[len(rows)] = ("quoting", _OUT_OF_PLACE)
+            broken[len(rows)] = Reject("quoting", _OUT_OF_PLACE)
         rows.append([taken[start]])
         ends.append(start + 1)
 
     def _collect(
-        self, rows: list[list[str]], ends: Sequence[int], broken: dict[int, tuple[str, str]]
+        self, rows: list[list[str]], ends: Sequence[int], broken: dict[int, Reject]
     ) -> ParsedRecords:
         taken = self._taken
         starts = [0, *ends[:-1]]

@@ -11,6 +11,7 @@ from typing import Iterable, Sequence
 
 from batch_inference.jobs.common.json_reading import decode_object, to_cell
 from batch_inference.jobs.preprocess.readers.batch import ParsedRecords, end_with_line_feed
+from batch_inference.jobs.preprocess.rejects import Reject
 
 
 class JsonRecordReader:
@@ -42,7 +43,7 @@ class JsonRecordReader:
                 continue
             row, problem = self._parse_row(line)
             if problem:
-                parsed.malformed[len(parsed.rows)] = ("json", problem)
+                parsed.malformed[len(parsed.rows)] = Reject("json", problem)
             parsed.rows.append(row)
             parsed.texts.append(end_with_line_feed(line))
             parsed.line_numbers.append(number)

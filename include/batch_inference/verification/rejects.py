@@ -1,0 +1,72 @@
+"""Rejects by reason and column with examples: rejects.json, and what the run page and the report show of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Literal
+
+from pydantic import ConfigDict, Field, StrictInt
+
+from batch_inference.config.sections.record_rules import FrozenModel
+from batch_inference.jobs.preprocess.rejects import merge_groups
+
+#: From this share of rejected records on, a run has a warning.
+WARNED_SHARE = 0.05
+
+
+class RejectExample(FrozenModel):
+    """One rejected record; `found` and `text` are None where they may hold a value of a sensitive column."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    source: str
+    line: StrictInt
+    record: StrictInt
+    found: str | None
+    allowed: str
+    text: str | None
+
+
+class RejectGroup(FrozenModel):
+    """The rejects of one rule by one column, which is empty if it is the record as a whole."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    rule: str
+    column: str
+    records: StrictInt = Field(ge=1)
+    examples: tuple[RejectExample, ...] = ()
+
+
+class RejectsDocument(FrozenModel):
+    """rejects.json: the rejects of one job, the most frequent first. `withheld_columns` are the sensitive ones."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    version: Literal[1] = 1
+    records_in: StrictInt
+    withheld_columns: tuple[str, ...] = ()
+    groups: tuple[RejectGroup, ...] = ()
+
+
+def sort_groups(lists: Iterable[Sequence[Mapping[str, Any]]]) -> list[dict[str, Any]]:
+    """Merge the groups of several hosts or jobs, each as `RejectGroup` in JSON; the most frequent first."""
+    return sorted(merge_groups(lists), key=lambda group: (-group["records"], group["rule"], group["column"]))
+
+
+def describe_first_example(groups: Sequence[RejectGroup]) -> str:
+    """The first example of the most frequent group as a sentence; empty if there is none."""
+    group = next((group for group in groups if group.examples), None)
+    if group is None:
+        return ""
+    example = group.examples[0]
+    found = "withheld, because the pipeline has sensitive columns" if example.found is None else example.found
+    if group.column:
+        found = f"{group.column} is {found}"
+    allowed = f", allowed is {example.allowed}" if example.allowed else ""
+    return f"For example, line {example.line:,} of {example.source}: {found}{allowed} ({group.rule})"
+
+
+def is_share_warned(rejected: int, records_in: int) -> bool:
+    """Whether so many rejected records are shown in a warning colour."""
+    return rejected > 0 and rejected >= WARNED_SHARE * records_in
