@@ -67,7 +67,8 @@ class JoinInputs(Protocol):
 
     Attributes:
         job_names: the jobs that wrote them; a part that names others is of an earlier plan or an earlier clear.
-        stats: counts of the run, `preprocess_job` (None without `preprocess`), `count` of shards or objects, `groups`.
+        stats: counts of the run, `preprocess_job` (None without `preprocess`), `count` of shards or objects, `groups`;
+            with `preprocess` also `reject_summary` and the `resolutions` of the jobs whose model refused records.
         transform_jobs: the finished jobs of the transform, the canary's first, without trials.
         transform_job: what stands for them in the manifest.
         trials: the finished trials, each with its `job`, the number of its plan (`trial`), the number of its
@@ -166,11 +167,13 @@ class ShardInputs:
         ]
         self.paths = run.paths.build_job_paths(self.stats["preprocess_job"])
         self.outputs = JobOutputs.read(run.storage, self.preprocess_job)
+        resolved_jobs = (*(trial["job"] for trial in self.trials), self.transform_job)
         self.merged_shards = {
             name: shard
-            for job in (*(trial["job"] for trial in self.trials), self.transform_job)
+            for job in resolved_jobs
             for name, shard in read_merged_shards(run.storage, job).items()
         }
+        self.stats["resolutions"] = [job["resolution"] for job in resolved_jobs if job.get("resolution")]
 
     def _read_trials(self) -> list[dict[str, Any]]:
         """See `JoinInputs`; with the names of their `shards`."""

@@ -46,7 +46,7 @@ class RejectsDocument(FrozenModel):
     version: Literal[1] = 1
     records_in: StrictInt
     withheld_columns: tuple[str, ...] = ()
-    groups: tuple[RejectGroup, ...] = ()
+    reject_groups: tuple[RejectGroup, ...] = ()
 
 
 def sort_groups(lists: Iterable[Sequence[Mapping[str, Any]]]) -> list[dict[str, Any]]:

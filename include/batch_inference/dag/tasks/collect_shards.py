@@ -46,7 +46,7 @@ def collect_shards(run: RunContext, **_: Any) -> list[dict[str, int]] | SkipDown
     rejects = RejectsDocument(
         records_in=manifests.records_in,
         withheld_columns=tuple(each.column for each in config.sensitive),
-        groups=manifests.reject_groups,
+        reject_groups=manifests.reject_groups,
     )
     storage.write_json(preprocess_paths.reject_summary, rejects.model_dump(mode="json"))
     shard_stats = {
