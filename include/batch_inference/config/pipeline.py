@@ -422,6 +422,15 @@ class Pipeline(FrozenModel):
         }
 
     @property
+    def leading_columns(self) -> tuple[str, ...]:
+        """The published columns that tell a row: the key of the duplicates rule, and the predictions."""
+        kept = select_output_columns(self.column_names, self.join)
+        keys = (name for rule in self.rules if rule.rule == "duplicates" for name in rule.list_columns())
+        return tuple(
+            dict.fromkeys([*(kept[name] for name in keys if name in kept), *self.predictions.column_types])
+        )
+
+    @property
     def feature_columns(self) -> tuple[str, ...]:
         """The columns of the features, in the model's order."""
         if self.features is not None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from batch_inference.pricing.costs import Prices, StageUsage, compute_stage_cost, merge_jobs, sum_if_known
 from batch_inference.reporting.summary import TOTAL_FIGURES
+from batch_inference.reporting.warnings import build_warnings
 from batch_inference.verification.reconciliation import REFUSED_BY_MODEL
 
 #: Fields of a plan, and of a job or merged jobs, that a page shows as they are.
@@ -29,19 +30,24 @@ def build_live_report(
     publish_result: Mapping[str, Any] | None = None,
     run_totals: Mapping[str, Any] | None = None,
     prices: Prices | None = None,
+    reject_details: Mapping[str, Any] | None = None,
     as_of: float,
 ) -> dict[str, Any]:
     """The figures that a page shows of a run without its report; `as_of` is the current time in epoch seconds.
 
     `plan` is the plan as JSON; `jobs` maps a stage to its jobs, each in the form of a sensor's XCom, with None for
-    times not reached; `shard_stats` is the XCom of `await_preprocess`, `publish_result` that of `publish`, each None
-    until it exists. `run_totals` are of a run that has ended: `seconds`, `billed_seconds`, `dollars`, and where they
-    are known `idle_seconds` and `records`. Without `prices` no cost of a stage is known.
+    times not reached; `shard_stats` is the XCom of `await_preprocess`, `publish_result` that of `publish`,
+    `reject_details` the result of `collect_reject_details`, each None until it exists. `run_totals` are of a run that
+    has ended: `seconds`, `billed_seconds`, `dollars`, and where they are known `idle_seconds` and `records`. Without
+    `prices` no cost of a stage is known.
     """
+    records = _records(shard_stats, publish_result, run_totals and run_totals.get("records"))
     report: dict[str, Any] = {
         **{key: plan[key] for key in _PLAN_FIELDS},
         "as_of": as_of,
-        "records": _records(shard_stats, publish_result, run_totals and run_totals.get("records")),
+        "records": records,
+        "warnings": build_warnings(records),
+        "reject_details": reject_details,
         "output": _output(plan, publish_result),
         "stages": [
             _stage(stage, stage_jobs, shard_stats, prices, as_of) for stage, stage_jobs in jobs.items()

@@ -16,6 +16,7 @@ from batch_inference.pricing.price_source import build_price_source
 from batch_inference.reporting.html import render_html as render_html
 from batch_inference.reporting.text import render_text as render_text
 from batch_inference.reporting.trials import build_trials
+from batch_inference.reporting.warnings import build_warnings
 
 
 def build_report(
@@ -26,13 +27,17 @@ def build_report(
     shard_stats: Mapping[str, Any],
     manifest: Mapping[str, Any],
     first_rows: Sequence[Mapping[str, Any]],
+    leading_columns: Sequence[str] = (),
+    reject_details: Mapping[str, Any],
+    rows_before: Sequence[int] = (),
     quality: Mapping[str, Any],
 ) -> dict[str, Any]:
     """The figures of a published run as JSON-safe values; unknown ones are None.
 
     `jobs` maps a stage to its finished job, which may carry `busy_seconds` (summed over instances, None when unknown)
     and `instances` (when each of them worked); `trials` are those of `ScoredRun`; `manifest` is what was published;
-    `first_rows` some of its rows. `quality` has
+    `first_rows` some of its rows, of which `leading_columns` are shown first; `reject_details` is the result of
+    `collect_reject_details`; `rows_before` are the rows of earlier published runs. `quality` has
     - `checks`: checks.json, with the `state` of the run and for each gate `outcome`, `sentence` and `figures`,
     - `predictions` and `columns`: by column of predictions, and of records that passed, a profile: `kind`, `count`,
       `nulls`; of numbers `min`, `max`, `mean`, `std`, `quantiles`, `histogram` (`edges`, `counts`); of texts `distinct`
@@ -76,11 +81,15 @@ def build_report(
             "rows": manifest["rows"],
             "manifest": f"{manifest['output_uri']}_manifest.json",
         },
-        "rejects": f"{plan.run_prefix}{shard_stats['preprocess_job']}/rejects/"
-        if shard_stats["preprocess_job"]
-        else None,
-        # Prefix of the records that passed preprocess and were refused by the model; None if there are none.
-        "refused": (jobs["transform"].get("resolution") or {}).get("rejects"),
+        # A `rows` gate compares with bounds of its own.
+        "warnings": build_warnings(
+            manifest["records"],
+            rows=manifest["rows"],
+            rows_before=()
+            if any(gate["gate"] == "rows" for gate in quality["checks"]["gates"])
+            else rows_before,
+        ),
+        "reject_details": dict(reject_details),
         "model": dict(manifest["model"]),
         "shards": shard_stats["count"],
         "stages": stages,
@@ -113,6 +122,7 @@ def build_report(
         },
         "sentences": list(plan.sentences),
         "quality": dict(quality),
+        "leading_columns": list(leading_columns),
         "first_rows": [{name: _to_json_value(value) for name, value in row.items()} for row in first_rows],
     }
 

@@ -21,9 +21,12 @@ from batch_inference.planning.model_version import format_model
 from batch_inference.planning.plan import Plan
 from batch_inference.pricing.price_source import describe_prices
 from batch_inference.reporting.cost_comparison import describe_endpoint, describe_unsized
+from batch_inference.verification.rejects import RejectGroup, describe_first_example
 
 WIDTH = 80
 _INDENT = 14
+#: Groups of rejects of which an example is shown, the most frequent.
+SHOWN_GROUPS = 3
 
 
 def render_text(report: Mapping[str, Any]) -> str:
@@ -33,9 +36,11 @@ def render_text(report: Mapping[str, Any]) -> str:
     """
     gates = report["quality"]["checks"]["gates"]
     lines = [f"{report['pipeline']} · {report['run_id']}", ""]
+    for sentence in report["warnings"]:
+        lines += _paragraph("warning", sentence)
     lines += _open_gates(gates)
     lines += _output(report["output"])
-    lines += _records(report["records"], report["rejects"], report["refused"])
+    lines += _records(report["records"], report["reject_details"])
     lines += _format_excluded(report["input"]["excluded"])
     lines += _passed_gates(gates)
     lines += _time_and_cost(report)
@@ -104,20 +109,21 @@ def _passed_gates(gates: Sequence[Mapping[str, Any]]) -> list[str]:
     return _field("gates", f"{passed} of {format_count(len(gates), 'gate')} passed") if gates else []
 
 
-def _records(records: Mapping[str, Any], rejects: str, refused: str | None) -> list[str]:
-    reasons: Mapping[str, int] = records["rejected_by_reason"]
+def _records(records: Mapping[str, Any], details: Mapping[str, Any]) -> list[str]:
     width = len(f"{records['in']:,}")
     counts = {"records in": records["in"], "scored": records["scored"], "rejected": records["rejected"]}
     lines = [line for name, number in counts.items() for line in _field(name, f"{number:>{width},}")]
-    if records["rejected"] and records["in"]:
-        lines[-1] += f"  ({format_share(records['rejected'] / records['in'])})"
-    lines += [
-        _indent(f"{number:>{width},}  {_truncate(reason, WIDTH - _INDENT - width - 2)}")
-        for reason, number in reasons.items()
-    ]
-    if records["rejected"]:
-        lines += [_indent(where) for where in (rejects, refused) if where]
-    return lines
+    if not records["rejected"]:
+        return lines
+    lines[-1] += f"  ({format_share(records['rejected'] / records['in'])})"
+    groups = details["groups"]
+    reasons = [(", ".join(filter(None, (each["rule"], each["column"]))), each["records"]) for each in groups]
+    for reason, number in reasons or records["rejected_by_reason"].items():
+        lines.append(_indent(f"{number:>{width},}  {_truncate(reason, WIDTH - _INDENT - width - 2)}"))
+    for group in groups[:SHOWN_GROUPS]:
+        if sentence := describe_first_example([RejectGroup.model_validate(group)]):
+            lines += _wrap(f"{sentence}.")
+    return lines + [_indent(where) for where in details["prefixes"]]
 
 
 def _time_and_cost(report: Mapping[str, Any]) -> list[str]:
@@ -197,12 +203,17 @@ def _alternatives(report: Mapping[str, Any]) -> list[str]:
 
 def _paragraph(name: str, text: str) -> list[str]:
     """A field whose text is wrapped."""
-    head, *rest = textwrap.wrap(text, WIDTH - _INDENT) or [""]
+    head, *rest = _split_lines(text, WIDTH - _INDENT) or [""]
     return _field(name, head, *rest)
 
 
 def _wrap(text: str) -> list[str]:
-    return textwrap.wrap(text, WIDTH, initial_indent=" " * _INDENT, subsequent_indent=" " * _INDENT)
+    return [_indent(line) for line in _split_lines(text, WIDTH - _INDENT)]
+
+
+def _split_lines(text: str, width: int) -> list[str]:
+    """The lines of a text; an address is never broken."""
+    return textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False)
 
 
 def _field(name: str, first: str, *more: str) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 from pydantic import ConfigDict, Field, StrictInt
@@ -12,6 +12,8 @@ from batch_inference.jobs.preprocess.rejects import merge_groups
 
 #: From this share of rejected records on, a run has a warning.
 WARNED_SHARE = 0.05
+#: Name of the document below the prefix of the preprocessing job.
+REJECTS_NAME = "rejects.json"
 
 
 class RejectExample(FrozenModel):
@@ -52,6 +54,30 @@ class RejectsDocument(FrozenModel):
 def sort_groups(lists: Iterable[Sequence[Mapping[str, Any]]]) -> list[dict[str, Any]]:
     """Merge the groups of several hosts or jobs, each as `RejectGroup` in JSON; the most frequent first."""
     return sorted(merge_groups(lists), key=lambda group: (-group["records"], group["rule"], group["column"]))
+
+
+def collect_reject_details(
+    read_json: Callable[[str], Any], shard_stats: Mapping[str, Any], resolutions: Iterable[Mapping[str, Any]]
+) -> dict[str, Any]:
+    """The rejects of a run: merged `groups`, `withheld_columns`, and the `prefixes` of the rejects files.
+
+    `shard_stats` are the counts of `await_preprocess`, `resolutions` those of its transform jobs. `read_json` reads a
+    URI; what it raises is raised. Values are JSON-safe. A run of an earlier version has no rejects.json, and no
+    groups.
+    """
+    uri = shard_stats.get("reject_summary")
+    document = RejectsDocument.model_validate(read_json(uri)) if uri else RejectsDocument(records_in=0)
+    lists = [[group.model_dump(mode="json") for group in document.reject_groups]]
+    prefixes = [f"{uri.removesuffix(REJECTS_NAME)}rejects/"] if uri and document.reject_groups else []
+    for resolution in resolutions:
+        if resolution["rejects"]:
+            lists.append(read_json(resolution["document"]).get("reject_groups", []))
+            prefixes.append(resolution["rejects"])
+    return {
+        "groups": sort_groups(lists),
+        "withheld_columns": list(document.withheld_columns),
+        "prefixes": prefixes,
+    }
 
 
 def describe_first_example(groups: Sequence[RejectGroup]) -> str:

@@ -35,7 +35,13 @@ def reported(
     jobs = jobs or {"preprocess": job("preprocess"), "transform": job("transform", instance_type=transform)}
     facts = {"preprocess_job": "p", "count": 3}
     return build_report(
-        plan=made, jobs=jobs, shard_stats=facts, manifest=MANIFEST, first_rows=[], quality=QUALITY
+        plan=made,
+        jobs=jobs,
+        shard_stats=facts,
+        manifest=MANIFEST,
+        first_rows=[],
+        quality=QUALITY,
+        reject_details={"groups": [], "withheld_columns": [], "prefixes": []},
     )
 
 

@@ -18,6 +18,7 @@ from batch_inference.planning.clusters.rate_history import build_history_rows
 from batch_inference.planning.plan import Plan
 from batch_inference.publishing.manifest import build_manifest
 from batch_inference.reporting.report import build_report, render_html, render_text
+from batch_inference.reporting.warnings import build_warnings
 from batch_inference.verification.host_manifests import merge_host_manifests
 from batch_inference.verification.reconciliation import reconcile
 from tests.unit.builders import pipeline, plan
@@ -32,6 +33,21 @@ ROW = {
 QUALITY: dict[str, Any] = {
     "checks": {"version": 1, "run_id": "r", "judged_in": "r", "state": "passed", "gates": []},
     "predictions": {}, "previous": None, "groups": [], "columns": {}, "profile": "s3://w/profile.json", "statistics": "s3://w/s.json",
+}  # fmt: skip
+
+
+REJECT_DETAILS: dict[str, Any] = {
+    "groups": [
+        {"rule": "no duplicates", "column": "", "records": 5, "examples": []},
+        {"rule": "arity", "column": "", "records": 3, "examples": [
+            {
+                "source": "s3://data/in/a.csv", "line": 7, "record": 6, "found": "2 fields",
+                "allowed": "8, as the other records of the object have", "text": "a,1",
+            },
+        ]},
+    ],
+    "withheld_columns": [],
+    "prefixes": ["s3://data/work/churn/run/pre/rejects/", "s3://data/work/churn/run/transform/rejects/"],
 }  # fmt: skip
 
 
@@ -56,6 +72,9 @@ def report(
     rows: list[dict[str, Any]] | None = None,
     measured: bool = False,
     trials: list[dict[str, Any]] | None = None,
+    details: dict[str, Any] | None = None,
+    rows_before: list[int] | None = None,
+    quality: dict[str, Any] = QUALITY,
     **params: Any,
 ) -> dict[str, Any]:
     of = pipeline({"transform.instance_types": ["ml.m5.large"]})
@@ -88,7 +107,8 @@ def report(
     )  # fmt: skip
     return build_report(
         plan=Plan.model_validate(planned), jobs=jobs, trials=trials or [], shard_stats=facts, manifest=manifest,
-        quality=QUALITY, first_rows=[ROW] if rows is None else rows,
+        quality=quality, first_rows=[ROW] if rows is None else rows,
+        reject_details=REJECT_DETAILS if details is None else details, rows_before=rows_before or [],
     )  # fmt: skip
 
 
@@ -220,7 +240,7 @@ def test_what_needs_attention_comes_first_on_the_terminal() -> None:
             "sentence": "60 rows are 0.20 times the 300 of the last run, " + "which is few " * 3,
         },
     ]
-    lines = render_text({**report(), "quality": {"checks": {"gates": gates}}}).splitlines()
+    lines = render_text({**report(), "warnings": [], "quality": {"checks": {"gates": gates}}}).splitlines()
     assert lines[2].startswith("warned        60 rows are 0.20 times")
     assert lines[3].startswith("              ")
     assert lines[4] == "published     60 rows in 1 file"
@@ -231,19 +251,79 @@ def test_a_plan_that_rests_on_runs_is_called_a_plan() -> None:
     assert "time          7 min 30 s; planned 12 min 06 s" in render_text(report(measured=True))
 
 
-def test_records_that_the_model_refused_are_found_from_the_report() -> None:
-    """Their answers lie elsewhere than the rejects of preprocessing."""
-    where = "s3://data/work/churn/run/churn-transform-0123-4/rejects/"
-    jobs = {
-        "preprocess": job("preprocess"),
-        "transform": job("transform", resolution={"refused": 2, "rejects": where}),
-    }
-    figures = report(jobs=jobs)
-    assert figures["refused"] == where
-    assert where in render_text(figures)
-    assert render_html(figures).count(where) == 1, "it is said once"
-    assert report()["refused"] is None
-    assert "that the model refused" not in render_html(report())
+def test_rejects_are_shown_by_reason_and_column_with_examples() -> None:
+    """As a share first, in a warning colour from one in twenty on; with the address of all of them."""
+    figures = report()
+    page, text = read_html(figures), render_text(figures)
+    for words in (
+        "11.8% of the records: 8 of 68",
+        "no duplicates – 5 7.35%", "arity – 3 4.41%",
+        "Example of: arity", "line 7 of a.csv 2 fields 8, as the other records of the object have a,1",
+        "All of them, with source, line and text: s3://data/work/churn/run/pre/rejects/",
+        "Further ones, with source, line and text: s3://data/work/churn/run/transform/rejects/",
+    ):  # fmt: skip
+        assert words in page, f"{words!r} is not in\n{page}"
+    assert '<strong class="warn">11.8%</strong>' in render_html(figures)
+    lines = " ".join(text.split())
+    assert "rejected 8 (11.8%) 5 no duplicates 3 arity" in lines
+    assert "line 7 of s3://data/in/a.csv: 2 fields, allowed is 8, as the other records" in lines
+    assert "s3://data/work/churn/run/transform/rejects/" in lines
+
+
+def test_examples_without_their_values_say_so() -> None:
+    """A pipeline with sensitive columns shows no text of a record, and no value of such a column."""
+    (_, group) = REJECT_DETAILS["groups"]
+    withheld = {**group, "column": "age", "examples": [{**group["examples"][0], "found": None, "text": None}]}
+    figures = report(details={**REJECT_DETAILS, "groups": [withheld], "withheld_columns": ["age"]})
+    assert "line 7 of a.csv withheld 8, as" in read_html(figures)
+    assert "values of the sensitive columns age, are withheld here" in read_html(figures)
+    assert "age is withheld, because the pipeline has sensitive columns" in " ".join(
+        render_text(figures).split()
+    )
+
+
+@pytest.mark.parametrize(
+    ("rows_before", "sentence"),
+    [
+        ([200] * 9, "Only 60 rows published: 30% of the 200 that the last 7 runs (median) published."),
+        ([150], "Only 60 rows published: 40% of the 150 that the last run published."),
+        ([120, 120, 10_000], None),
+        ([], None),
+    ],
+)
+def test_a_run_with_far_fewer_rows_than_the_last_ones_says_so_at_the_top(
+    rows_before: list[int], sentence: str | None
+) -> None:
+    """In the same words in the figures, on the page and on the terminal."""
+    figures = report(rows_before=rows_before)
+    rejected = "11.8% of the records were rejected: 8 of 68 records, 5 of them for: no duplicates."
+    assert figures["warnings"] == [*filter(None, [sentence]), rejected]
+    for warning in figures["warnings"]:
+        assert f'<p class="warn">{warning}</p>' in render_html(figures)
+        assert warning in " ".join(render_text(figures).split())
+
+
+def test_few_rejects_are_no_warning_and_a_gate_has_the_say_on_rows() -> None:
+    records = {"in": 1000, "rejected": 49, "rejected_by_reason": {"arity": 49}, "scored": 951}
+    assert build_warnings(records, rows=1, rows_before=[]) == []
+    assert build_warnings({**records, "rejected": 0, "rejected_by_reason": {}, "in": 0}) == []
+    assert len(build_warnings(records, rows=9, rows_before=[90])) == 1
+    gate = {"gate": "rows", "outcome": "passed", "sentence": "60 rows are 0.10 times the 600"}
+    gated = {**QUALITY, "checks": {**QUALITY["checks"], "gates": [gate]}}
+    assert report(rows_before=[600], quality=gated)["warnings"] == report()["warnings"]
+
+
+def test_keys_and_predictions_come_first_and_stay_when_the_others_scroll() -> None:
+    figures = {**report(), "leading_columns": ["id", "churn"]}
+    figures["first_rows"] = [{"age": 1, "town": "x", "id": "a", "churn": 0.5}]
+    heads = re.findall(r"<th scope=\"col\"([^>]*)>(id|churn|age|town)</th>", render_html(figures))
+    assert heads == [(' class="pin pin-0"', "id"), (' class="pin pin-1"', "churn"), ("", "age"), ("", "town")]
+
+
+def read_html(figures: dict[str, Any]) -> str:
+    """What a person reads, on one line."""
+    body = render_html(figures).split("</style>")[1]
+    return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", body)).split())
 
 
 def test_the_table_of_rows_keeps_the_first_columns_and_the_prediction() -> None:

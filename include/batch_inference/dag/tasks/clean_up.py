@@ -15,6 +15,7 @@ from batch_inference.dag.tasks.report import write_report
 from batch_inference.dag.tasks.run_costs import record_run_costs
 from batch_inference.planning.plan import Plan
 from batch_inference.reporting.summary import TOTAL_FIGURES
+from batch_inference.reporting.warnings import build_warnings
 from batch_inference.run.failures import FAILURE_KEY, Failure, parse_failure
 from batch_inference.run.handoffs import SHARD_STATS, PlanNotReadyError, is_of_plan, pull_plan
 from batch_inference.run.outcomes import (
@@ -176,6 +177,7 @@ def judge_run(
         failed_task=failed_task,
         data_time=None if plan is None else plan.model_dump(mode="json")["data_time"],
         records=None if shard_stats is None else _count_records(shard_stats),
+        warnings=() if shard_stats is None else _list_warnings(shard_stats),
         expected_seconds=None if estimate is None else estimate.seconds,
         expected_dollars=None if estimate is None else estimate.dollars,
         deadline=None if plan is None else plan.due or plan.deadline,
@@ -232,10 +234,17 @@ def _count_records(shard_stats: Mapping[str, Any]) -> dict[str, int | None]:
     return {"in": shard_stats["records_in"], "rejected": rejected, "scored": None}
 
 
+def _list_warnings(shard_stats: Mapping[str, Any]) -> tuple[str, ...]:
+    return tuple(
+        build_warnings({**_count_records(shard_stats), "rejected_by_reason": shard_stats["rejected"]})
+    )
+
+
 def add_report(outcome: RunOutcome, reported: Mapping[str, Any], published: Mapping[str, Any]) -> RunOutcome:
     """The outcome with what `write_report` and `publish` returned."""
     figures = ("records", *TOTAL_FIGURES, "report_json", "report_html")
     update: dict[str, Any] = {key: reported[key] for key in figures}
+    update["warnings"] = tuple(reported["warnings"])
     update["published_rows"] = published["rows"]
     if outcome.kind == "published":
         update["headline"] = (

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from batch_inference.aws.readback import read_first_rows
+from batch_inference.config.pipeline import Pipeline
+from batch_inference.config.sections.stages import select_output_columns
 from batch_inference.dag.task_functions import provide_run_context
 from batch_inference.planning.clusters.calibration import apply_calibration
 from batch_inference.planning.clusters.rate_history import build_history_rows
@@ -14,10 +16,12 @@ from batch_inference.publishing.claims import DocumentClaim
 from batch_inference.publishing.measured_rates import add_run_to_rate_history
 from batch_inference.reporting.report import build_report, render_html, render_text
 from batch_inference.reporting.summary import build_summary
+from batch_inference.reporting.warnings import COMPARED_RUNS
 from batch_inference.run.run_context import RunContext
 from batch_inference.run.scored_run import ScoredRun
 from batch_inference.run.task_ids import CHECKS, PUBLISH
 from batch_inference.verification.fairness import build_group_report
+from batch_inference.verification.rejects import collect_reject_details
 
 log = logging.getLogger(__name__)
 
@@ -48,13 +52,39 @@ def write_report(run: RunContext, **_: Any) -> dict[str, Any]:
         manifest=storage.read_json(published["committed"]),
         quality=build_quality_sections(run, scored_run),
         # The joined part has the same bytes as the published one, which the next run may have replaced.
-        first_rows=read_first_rows(storage, scored_run.parts[0]["uri"], SHOWN_ROWS, config.input.delimiter),
+        first_rows=withhold_columns(
+            read_first_rows(storage, scored_run.parts[0]["uri"], SHOWN_ROWS, config.input.delimiter), config
+        ),
+        leading_columns=config.leading_columns,
+        reject_details=collect_reject_details(
+            storage.read_json, scored_run.stats, scored_run.stats.get("resolutions", ())
+        ),
+        rows_before=[each["rows"] for each in run.read_previous_runs(COMPARED_RUNS)],
     )
     claim.write_json(paths.report_json, figures)
     claim.write(paths.report_html, render_html(figures), content_type="text/html; charset=utf-8")
     add_run_to_rate_history(storage, config, run.nonce, build_history_rows(figures))
     log.info("\n%s", render_text(figures))
-    return {**build_summary(figures), "report_json": paths.report_json, "report_html": paths.report_html}
+    return {
+        **build_summary(figures),
+        "warnings": [
+            *figures["warnings"],
+            *(
+                gate["sentence"]
+                for gate in figures["quality"]["checks"]["gates"]
+                if gate["outcome"] == "warned"
+            ),
+        ],
+        "report_json": paths.report_json,
+        "report_html": paths.report_html,
+    }
+
+
+def withhold_columns(rows: Iterable[Mapping[str, Any]], pipeline: Pipeline) -> list[dict[str, Any]]:
+    """The rows without the pipeline's sensitive columns."""
+    names = select_output_columns(pipeline.column_names, pipeline.join)
+    withheld = {names.get(each.column, each.column) for each in pipeline.sensitive}
+    return [{name: value for name, value in row.items() if name not in withheld} for row in rows]
 
 
 def build_quality_sections(run: RunContext, scored_run: ScoredRun) -> dict[str, Any]:

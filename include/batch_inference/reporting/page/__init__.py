@@ -24,6 +24,7 @@ from batch_inference.common.formatting import (
 from batch_inference.planning.model_version import format_model
 from batch_inference.pricing.price_source import describe_prices
 from batch_inference.reporting.cost_comparison import describe_endpoint
+from batch_inference.verification.rejects import is_share_warned
 
 PAGE_FOLDER = Path(__file__).parent
 
@@ -61,6 +62,10 @@ def build_environment(*template_folders: Path) -> Environment:
         size=format_bytes,
         columns_of=list_columns,
         label=format_model,
+        share=format_share,
+        is_share_warned=is_share_warned,
+        list_leading_first=list_leading_first,
+        name_object=name_object,
         priced=describe_prices,
     )
     return jinja
@@ -69,3 +74,17 @@ def build_environment(*template_folders: Path) -> Environment:
 def list_columns(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """Names of all columns of some rows, in the order in which they appear."""
     return list(dict.fromkeys(name for row in rows for name in row))
+
+
+def list_leading_first(columns: Sequence[str], leading: Sequence[str]) -> list[str]:
+    """The columns, with those of `leading` first, in its order."""
+    return [
+        *(name for name in leading if name in columns),
+        *(name for name in columns if name not in leading),
+    ]
+
+
+def name_object(uri: str, input_uri: str) -> str:
+    """An input object without the prefix of the input; any other object by its whole URI."""
+    name = uri.removeprefix(input_uri)
+    return name or uri.rsplit("/", 1)[-1]

@@ -95,7 +95,7 @@ def test_refused_records_are_counted_with_examples(tmp_path: Path, sensitive: tu
     """A response may repeat any value of its record, so with a sensitive column neither is an example's."""
     (group,) = mended(tmp_path, [(1, None), (1, "0.2\n"), (3, None)], sensitive=sensitive)["groups"]
     assert (group["rule"], group["column"], group["records"]) == ("refused", "", 4)
-    assert [(each["line"], each["record"]) for each in group["examples"]] == [(1, 1), (3, 3), (5, 4), (6, 5)]
+    assert [(each["line"], each["record"]) for each in group["examples"]] == [(1, 1), (4, 3), (5, 4), (6, 5)]
     found = {(each["found"], each["text"]) for each in group["examples"][:1]}
     assert found == {(None, None) if sensitive else ("ClientError: 400 no", RECORDS[0].rstrip("\n"))}
 
