@@ -33,6 +33,13 @@ from batch_inference.cli.laptop.environment import (
     stop_processes,
     wait_for_migration,
 )
+from batch_inference.cli.laptop.kept_files import (
+    KEPT_RUNS,
+    KeptFiles,
+    copy_objects,
+    delete_old_folders,
+    keep_run_files,
+)
 from batch_inference.cli.laptop.progress import RunFollower, render_failure
 from batch_inference.cli.laptop.sample import (
     SAMPLE_PIPELINE,
@@ -220,14 +227,16 @@ def read_json_if_written(client: Any, uri: str) -> Any:
 
 
 def report_outcome(
-    client: Any, pipeline: Pipeline, follower: RunFollower, log: Path
+    client: Any, paths: RunPaths, follower: RunFollower, log: Path, kept: KeptFiles
 ) -> tuple[int, str | None]:
-    """Print the outcome of the run; the exit status, and the published URI of a successful run."""
-    paths = RunPaths.from_run_id(work=pipeline.work, pipeline=pipeline.name, run_id=follower.run_id or "")
+    """Print the outcome of the run; the exit status, and the published URI of a successful run.
+
+    Addresses of files that are `kept` are printed as paths of this machine.
+    """
     plan = read_json_if_written(client, paths.plan)
     report = read_json_if_written(client, paths.report_json)
     if follower.state != "success":
-        print("\n".join(render_failure(follower.errors)))
+        print(kept.replace_uris("\n".join(render_failure(follower.errors))))
         print(f"\nThe run ended with state {follower.state or 'unknown'}. Airflow's log: {log}")
         return 1, None
     if plan is None:
@@ -238,7 +247,7 @@ def report_outcome(
             print("\nDry run: no job was submitted, nothing was published.")
         print("\n" + "\n".join(render_plan(Plan.from_document(plan, paths.plan))))
         return 0, None
-    print("\n" + render_text(report))
+    print("\n" + kept.replace_uris(render_text(report)))
     records = report["records"]
     if records["in"] != records["rejected"] + records["scored"]:
         print(
@@ -321,13 +330,34 @@ def score_input(
             print(f"  ready after {time.monotonic() - started_at:.0f} s; running the DAG {pipeline.name}\n")
             log = state / "airflow.log"
             follower = run_dag(pipeline.name, conf, environment, log)
-            status, published_uri = report_outcome(client, pipeline, follower, log)
+            paths = RunPaths.from_run_id(
+                work=pipeline.work, pipeline=pipeline.name, run_id=follower.run_id or ""
+            )
+            kept = keep_run_files(client, paths, project.state_folder / "runs")
+            report = read_json_if_written(client, paths.report_json)
+            if report is not None and output is None and endpoint_url is None:
+                copy_objects(client, report["output"]["uri"], kept, kept.folder / "output")
+            delete_old_folders(kept.folder)
+            status, published_uri = report_outcome(client, paths, follower, log, kept)
             if output is not None and published_uri is not None:
                 os.umask(outer_umask)  # the folder is the caller's
                 download_published(client, published_uri, output)
                 print(f"\nThe published files are in {output}/")
+            print_kept_files(kept)
         print(f"\nTotal time: {format_duration(time.monotonic() - started_at)}")
         return status
+
+
+def print_kept_files(kept: KeptFiles) -> None:
+    """Say where the run's files are on this machine, and how to look at its report."""
+    if not kept.paths:
+        return
+    print(f"\nThe files of the run, for the last {KEPT_RUNS} runs, are in {kept.folder}/")
+    for path in sorted(kept.paths.values()):
+        if path.parent.name == "rejects":
+            print(f"Its rejected records: {path}")
+    if kept.report_html is not None:
+        print(f"Open its report: python3 -m webbrowser {kept.report_html.resolve().as_uri()}")
 
 
 def delete_objects(client: Any, bucket: str, prefix: str) -> None:

@@ -1,0 +1,91 @@
+"""What stays on the laptop of a run whose embedded S3 has ended."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from batch_inference.cli.laptop import kept_files
+from batch_inference.cli.laptop.kept_files import KeptFiles, copy_objects, delete_old_folders, keep_run_files
+from batch_inference.common.names import RunPaths
+
+ROOT = "s3://bucket/work/churn/manual-1/"
+NAMES = [
+    "plan.json", "report.html", "report.json", "checks.json", "code/batch_inference.zip", "scored.json",
+    "pre-1/rejects.json", "pre-1/rejects/algo-1-00000.jsonl", "pre-1/records/algo-1-00000.csv",
+    "transform-1/mended.json", "transform-1/rejects/algo-1-00000.jsonl", "transform-1/predictions/a.csv.out",
+]  # fmt: skip
+
+
+class Objects:
+    """An S3 client of one bucket, whose objects hold their keys."""
+
+    def __init__(self, *uris: str) -> None:
+        self.keys = [uri.removeprefix("s3://bucket/") for uri in uris]
+
+    def get_paginator(self, _: str) -> Objects:
+        return self
+
+    def paginate(self, *, Bucket: str, Prefix: str) -> list[dict[str, Any]]:  # noqa: N803 - boto3's
+        assert Bucket == "bucket"
+        return [{"Contents": [{"Key": key} for key in self.keys if key.startswith(Prefix)]}, {}]
+
+    def download_file(self, _: str, key: str, to: str) -> None:
+        Path(to).write_text(key)
+
+
+def test_report_and_rejects_are_kept_and_data_of_the_stages_are_not(tmp_path: Path) -> None:
+    kept = keep_run_files(Objects(*(f"{ROOT}{name}" for name in NAMES)), RunPaths(ROOT), tmp_path)
+    assert {str(path.relative_to(tmp_path / "manual-1")) for path in kept.paths.values()} == {
+        "plan.json", "report.html", "report.json", "checks.json", "pre-1/rejects.json",
+        "pre-1/rejects/algo-1-00000.jsonl", "transform-1/mended.json", "transform-1/rejects/algo-1-00000.jsonl",
+    }  # fmt: skip
+    assert kept.report_html == tmp_path / "manual-1" / "report.html"
+    assert all(path.is_file() for path in kept.paths.values())
+
+
+def test_printed_addresses_name_files_that_exist(tmp_path: Path) -> None:
+    """Those of files that were not copied stay as they are."""
+    client = Objects(f"{ROOT}pre-1/rejects/a.jsonl", "s3://bucket/out/part-0.parquet")
+    kept = keep_run_files(client, RunPaths(ROOT), tmp_path)
+    copy_objects(client, "s3://bucket/out/", kept, kept.folder / "output")
+    text = (
+        f"listed below {ROOT}pre-1/rejects/. Rows at s3://bucket/out/; ({ROOT}pre-1/rejects/a.jsonl), {ROOT}x"
+    )
+    folder = tmp_path / "manual-1"
+    assert kept.replace_uris(text) == (
+        f"listed below {folder}/pre-1/rejects/. Rows at {folder}/output/; "
+        f"({folder}/pre-1/rejects/a.jsonl), {ROOT}x"
+    )
+
+
+def test_a_key_that_climbs_out_of_the_folder_is_left(tmp_path: Path) -> None:
+    kept = KeptFiles(tmp_path / "run")
+    copy_objects(
+        Objects("s3://bucket/out/../../secret", "s3://bucket/out/a"), "s3://bucket/out/", kept, kept.folder
+    )
+    assert [path.name for path in kept.paths.values()] == ["a"]
+
+
+def test_a_run_that_failed_before_its_plan_keeps_nothing_and_says_nothing(tmp_path: Path) -> None:
+    kept = keep_run_files(Objects(), RunPaths(ROOT), tmp_path)
+    assert kept.paths == {}
+    assert kept.report_html is None
+
+
+@pytest.mark.parametrize(("kept_bytes", "left"), [(1000, [5, 6, 7, 8, 9]), (25, [8, 9]), (1, [9])])
+def test_the_disk_does_not_fill_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kept_bytes: int, left: list[int]
+) -> None:
+    """The oldest go first; the last run stays, however large it is."""
+    monkeypatch.setattr(kept_files, "KEPT_BYTES", kept_bytes)
+    for number in range(10):
+        folder = tmp_path / f"run-{number}"
+        folder.mkdir()
+        (folder / "a").write_bytes(b"x" * 10)
+        os.utime(folder, (number, number))
+    delete_old_folders(tmp_path / "run-9")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [f"run-{number}" for number in left]
