@@ -45,6 +45,7 @@ from batch_inference.run.task_ids import (
 )
 from batch_inference.verification.host_manifests import Shard, ShardList, merge_host_manifests
 from batch_inference.verification.reconciliation import Reconciliation, check_all_rejects, reconcile
+from batch_inference.verification.rejects import list_resolutions
 from batch_inference.verification.transform_objects import TransformObject, reconcile_pieces
 
 if TYPE_CHECKING:
@@ -173,7 +174,7 @@ class ShardInputs:
             for job in resolved_jobs
             for name, shard in read_merged_shards(run.storage, job).items()
         }
-        self.stats["resolutions"] = [job["resolution"] for job in resolved_jobs if job.get("resolution")]
+        self.stats["resolutions"] = list_resolutions(resolved_jobs)
 
     def _read_trials(self) -> list[dict[str, Any]]:
         """See `JoinInputs`; with the names of their `shards`."""

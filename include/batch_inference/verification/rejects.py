@@ -56,6 +56,11 @@ def sort_groups(lists: Iterable[Sequence[Mapping[str, Any]]]) -> list[dict[str, 
     return sorted(merge_groups(lists), key=lambda group: (-group["records"], group["rule"], group["column"]))
 
 
+def list_resolutions(jobs: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The resolutions of the transform jobs that have one: of those whose model refused records."""
+    return [job["resolution"] for job in jobs if job.get("resolution")]
+
+
 def collect_reject_details(
     read_json: Callable[[str], Any], shard_stats: Mapping[str, Any], resolutions: Iterable[Mapping[str, Any]]
 ) -> dict[str, Any]:
