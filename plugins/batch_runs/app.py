@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 from airflow.api_fastapi.common.db.common import SessionDep
 from fastapi import FastAPI, HTTPException, Query, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import FileResponse, HTMLResponse, Response
+from fastapi.responses import FileResponse, HTMLResponse, Response, StreamingResponse
 from fastapi.staticfiles import StaticFiles
 from markupsafe import Markup, escape
 from starlette.exceptions import HTTPException as AnyHTTPException
@@ -46,7 +46,7 @@ from batch_runs.airflow_state import (
     list_tasks,
 )
 from batch_runs.costs import load_costs
-from batch_runs.figures import MAX_PATIENCE_SECONDS, load_figures, read_report_html
+from batch_runs.figures import MAX_PATIENCE_SECONDS, load_figures, open_run_file
 from batch_runs.jobs import READ_ERRORS
 from batch_runs.overview import (
     LAST_RUN_COUNT,
@@ -61,6 +61,7 @@ from batch_runs.overview import (
 )
 from batch_runs.progress import build_progress, compare_with_estimate
 from batch_runs.reasons import build_queued_notice, find_cause, list_notices, list_reasons
+from batch_runs.run_files import MEDIA_TYPES
 from batch_runs.task_failures import list_failed_instances
 from batch_runs.task_view import describe_outcome
 from sagemaker_jobs.airflow_compat import has_feature
@@ -283,18 +284,24 @@ def show_task(
     )
 
 
-@app.get("/report")
-def download_report(session: SessionDep, dag_id: ReadableDag, run_id: RunId) -> Response:
-    """The run's report.html as a download, never inline: a file from a bucket must not run on Airflow's origin."""
+@app.get("/file")
+def download_file(session: SessionDep, dag_id: ReadableDag, run_id: RunId, name: str) -> Response:
+    """A file of the run as a download, never inline: a file from a bucket must not run on Airflow's origin."""
+    if name not in MEDIA_TYPES:
+        raise HTTPException(404, f"There is no file {name!r}; allowed are {', '.join(MEDIA_TYPES)}.")
     try:
-        file = read_report_html(_require_run(session, dag_id, run_id), session)
+        download = open_run_file(session, _require_run(session, dag_id, run_id), name)
     except READ_ERRORS as error:
-        raise HTTPException(404, f"The report of this run cannot be read: {error}") from error
-    if file is None:
-        raise HTTPException(404, "This run has no report.")
-    disposition = 'attachment; filename="report.html"'
-    headers = {"Content-Security-Policy": SANDBOX_POLICY, "Content-Disposition": disposition}
-    return Response(file, media_type="text/html; charset=utf-8", headers=headers)
+        raise HTTPException(404, f"The {name} of this run is not handed out: {error}") from error
+    if download is None:
+        raise HTTPException(404, f"This run has no {name}.")
+    headers = {
+        "Content-Security-Policy": SANDBOX_POLICY,
+        "Content-Disposition": f'attachment; filename="{name}"',
+        # A transfer that breaks off is then shorter than announced, and the browser says so.
+        "Content-Length": str(download.size),
+    }
+    return StreamingResponse(download.iter_chunks(), media_type=MEDIA_TYPES[name], headers=headers)
 
 
 @app.get("/shared/{name}")

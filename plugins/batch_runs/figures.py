@@ -34,6 +34,14 @@ from batch_runs.jobs import (
 )
 from batch_runs.links import StoredLink, leads_to_amazon, read_console_links
 from batch_runs.pipeline_storage import open_storage, require_run_file
+from batch_runs.run_files import (
+    DOCUMENTS,
+    REJECTS_FILE,
+    Download,
+    load_reject_details,
+    open_document,
+    open_rejects,
+)
 
 log = logging.getLogger(__name__)
 
@@ -48,9 +56,8 @@ WANTED_XCOMS = [
 #: The longest that a request waits for S3 and SageMaker, whose calls have short timeouts of their own.
 MAX_PATIENCE_SECONDS = 60.0
 REPORT_CACHE_SIZE = 16
-#: A report has a few rows and some hundred figures for each column; a larger object is not a report. The limit of
-#: report.html lets reports of earlier versions, which had plotly.js, be downloaded.
-MAX_REPORT_BYTES, MAX_HTML_BYTES = 2_000_000, 10_000_000
+#: A report has a few rows and some hundred figures for each column; a larger object is not a report.
+MAX_REPORT_BYTES = 2_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -198,7 +205,7 @@ def _fetch_figures(run: Run, stored: _StoredRun) -> Figures:
     objects = None
     if place is not None and not run.has_ended:
         objects = count_objects_of_transforms(place, jobs.get("transform", ()))
-    live = _build_live_figures(stored, jobs)
+    live = _build_live_figures(stored, jobs, _load_reject_details(stored, jobs, problems))
     return Figures(**known, report=live, objects=objects, problems=tuple(problems))
 
 
@@ -211,8 +218,26 @@ def _describe_report_error(uri: str, error: Exception) -> str:
     )
 
 
+def _load_reject_details(
+    stored: _StoredRun, jobs: Mapping[str, Sequence[Mapping[str, Any]]], problems: list[str]
+) -> Mapping[str, Any] | None:
+    """The rejects of a run without its report, where they are counted; adds a sentence to `problems` on failure."""
+    shard_stats = stored.read_mapping(*SHARD_STATS)
+    if shard_stats is None or stored.place is None:
+        return None
+    try:
+        return load_reject_details(stored.place, shard_stats, jobs.get("transform", ()))
+    except READ_ERRORS as error:
+        log.warning("cannot read the rejects that %s names: %s", stored.place.runs_prefix, error)
+        if not is_not_found(error):
+            problems.append(f"The examples of rejected records cannot be read: {error}")
+        return None
+
+
 def _build_live_figures(
-    stored: _StoredRun, jobs: Mapping[str, Sequence[Mapping[str, Any]]]
+    stored: _StoredRun,
+    jobs: Mapping[str, Sequence[Mapping[str, Any]]],
+    reject_details: Mapping[str, Any] | None = None,
 ) -> Mapping[str, Any] | None:
     """The figures without the report; None before there is a plan."""
     plan = stored.plan
@@ -224,22 +249,22 @@ def _build_live_figures(
         shard_stats=stored.read_mapping(*SHARD_STATS),
         publish_result=stored.read_mapping(task_ids.PUBLISH, RETURN_VALUE),
         run_totals=stored.run_totals,
+        reject_details=reject_details,
         prices=read_planned_prices(plan),
         as_of=time.time(),
     )
 
 
-def read_report_html(run: Run, session: Session) -> bytes | None:
-    """The content of report.html in S3; None if the run has none."""
-    wanted = (task_ids.CLEAN_UP, RETURN_VALUE)
-    report_result = read_xcoms(session, run, [wanted]).get(wanted)
-    if not isinstance(report_result, Mapping) or "report_html" not in report_result:
-        return None
+def open_run_file(session: Session, run: Run, name: str) -> Download | None:
+    """A file of the run, one of `run_files.MEDIA_TYPES`; None if the run has none. Raises as `open_document`."""
     place = read_pipeline_place(session, run.dag_id)
-    uri = require_run_file(place, str(report_result["report_html"]))
-    storage = open_storage(place)
-    _check_size(storage.head(uri), MAX_HTML_BYTES)
-    return storage.read(uri)
+    if name == REJECTS_FILE:
+        details = (load_figures(session, run).report or {}).get("reject_details")
+        return None if not details or not details["prefixes"] else open_rejects(place, details)
+    task_id, key = DOCUMENTS[name]
+    value = read_xcoms(session, run, [(task_id, RETURN_VALUE)]).get((task_id, RETURN_VALUE))
+    uri = value.get(key) if isinstance(value, Mapping) else None
+    return None if uri is None else open_document(place, str(uri))
 
 
 def _load_report(place: PipelinePlace, uri: str) -> Mapping[str, Any]:

@@ -64,9 +64,9 @@ def to_run(dag_id: str, run_id: str) -> str:
     return f"run?{urlencode({'dag_id': dag_id, 'run_id': run_id})}"
 
 
-def to_report(run: Run) -> str:
-    """The download of the run's report.html."""
-    return f"report?{urlencode({'dag_id': run.dag_id, 'run_id': run.run_id})}"
+def to_file(run: Run, name: str) -> str:
+    """The download of a file of the run, one of `run_files.MEDIA_TYPES`."""
+    return f"file?{urlencode({'dag_id': run.dag_id, 'run_id': run.run_id, 'name': name})}"
 
 
 def to_airflow_dag(dag_id: str) -> str:

@@ -9,7 +9,8 @@ from typing import Any
 
 from batch_inference.aws.s3 import Storage
 from batch_inference.common.formatting import format_bytes
-from batch_inference.common.names import RunPaths
+from batch_inference.common.s3_uri import split_s3_uri
+from batch_inference.run.task_ids import CHECKS, CLEAN_UP
 from batch_inference.verification.rejects import collect_reject_details, list_resolutions
 from batch_runs.airflow_state import PipelinePlace
 from batch_runs.pipeline_storage import open_storage, require_run_file
@@ -18,9 +19,15 @@ from batch_runs.pipeline_storage import open_storage, require_run_file
 MAX_DOCUMENT_BYTES, MAX_DOWNLOAD_BYTES = 5_000_000, 1_000_000_000
 CHUNK_BYTES = 1 << 20
 DETAILS_CACHE_SIZE = 16
-#: Names of the files that can be downloaded, with their media types: documents below the run's prefix, and all rejects
-#: files of its jobs, one after the other.
+#: All rejects files of the run's jobs, one after the other.
 REJECTS_FILE = "rejects.jsonl"
+#: Documents that can be downloaded: the task whose return value names the URI, and the member that does.
+DOCUMENTS = {
+    "report.html": (CLEAN_UP, "report_html"),
+    "report.json": (CLEAN_UP, "report_json"),
+    "checks.json": (CHECKS, "checks"),
+}
+#: Media types of all files that can be downloaded.
 MEDIA_TYPES = {
     "report.html": "text/html; charset=utf-8",
     "report.json": "application/json",
@@ -81,39 +88,43 @@ def _load_reject_details(
     )
 
 
-def open_download(
-    place: PipelinePlace, name: str, run_prefix: str, reject_details: Mapping[str, Any] | None
-) -> Download:
-    """The file of this name, one of MEDIA_TYPES, of the run with this prefix.
+def open_document(place: PipelinePlace, uri: str) -> Download:
+    """One file of a run.
 
     Raises:
-        ValueError: there is no such file, it is elsewhere, is too large, or has values of sensitive columns.
+        ValueError: it is elsewhere, or is too large.
         ClientError: S3 does not give it.
     """
-    storage, paths = open_storage(place), RunPaths(require_run_file(place, run_prefix))
-    if name != REJECTS_FILE:
-        uri = f"{paths.root}{name}"
-        head = storage.head(uri)
-        download = Download(storage, [(uri, head["etag"], head["size"])])
-    elif reject_details is None or not reject_details["prefixes"]:
-        raise ValueError("no rejected records are stored for this run")
-    elif reject_details["withheld_columns"]:
+    storage = open_storage(place)
+    head = storage.head(require_run_file(place, uri))
+    return _check_size(Download(storage, [(uri, head["etag"], head["size"])]), uri)
+
+
+def open_rejects(place: PipelinePlace, reject_details: Mapping[str, Any]) -> Download:
+    """The rejects files of a run, see `collect_reject_details`; raises as `open_document`.
+
+    Raises ValueError also if they have values of sensitive columns.
+    """
+    storage, prefixes = open_storage(place), reject_details["prefixes"]
+    if reject_details["withheld_columns"]:
         columns = ", ".join(reject_details["withheld_columns"])
         raise ValueError(
-            f"the rejected records have values of the sensitive columns {columns}, so Airflow does not hand them "
-            f"out. Who may read S3 finds them below {reject_details['prefixes'][0]}"
+            f"the rejected records have values of the sensitive columns {columns}, so Airflow does not hand them out. "
+            f"Who may read S3 finds them below {prefixes[0]}"
         )
-    else:
-        found = []
-        for prefix in reject_details["prefixes"]:
-            bucket = prefix.split("/")[2]
-            listed = storage.list_objects(require_run_file(place, prefix))
-            found += [(f"s3://{bucket}/{each.key}", each.etag, each.size) for each in listed]
-        download = Download(storage, found)
+    found = []
+    for prefix in prefixes:
+        bucket = split_s3_uri(require_run_file(place, prefix))[0]
+        found += [
+            (f"s3://{bucket}/{each.key}", each.etag, each.size) for each in storage.list_objects(prefix)
+        ]
+    return _check_size(Download(storage, found), prefixes[0])
+
+
+def _check_size(download: Download, uri: str) -> Download:
     if download.size > MAX_DOWNLOAD_BYTES:
-        where = reject_details["prefixes"][0] if name == REJECTS_FILE and reject_details else paths.root
         raise ValueError(
-            f"{name} has {format_bytes(download.size)}; at most {format_bytes(MAX_DOWNLOAD_BYTES)} are handed out. "
-            f"Copy it from S3: aws s3 cp --recursive {where} ."
+            f"it has {format_bytes(download.size)}, and at most {format_bytes(MAX_DOWNLOAD_BYTES)} are handed out. "
+            f"Copy it from S3: aws s3 cp --recursive {uri} ."
         )
     return download

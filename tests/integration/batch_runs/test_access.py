@@ -15,7 +15,7 @@ PAGES = (
     "runs?dag_id=open_one",
     "run?dag_id=open_one&run_id=night",
     "task?dag_id=open_one&run_id=night&task_id=plan",
-    "report?dag_id=open_one&run_id=night",
+    "file?name=report.html&dag_id=open_one&run_id=night",
 )
 OF_CLOSED = [page.replace("open_one", "closed_one") for page in PAGES[1:]]
 

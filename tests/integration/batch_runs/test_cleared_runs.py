@@ -75,9 +75,9 @@ def test_the_report_of_the_attempt_before_is_not_handed_out(
     browser: Callable[[str | None], TestClient], ran: Database
 ) -> None:
     ran.clear_tasks("open_one", "night", ("clean_up",))
-    answer = browser("viewer").get("report?dag_id=open_one&run_id=night")
+    answer = browser("viewer").get("file?name=report.html&dag_id=open_one&run_id=night")
     assert answer.status_code == 404
-    assert "This run has no report." in answer.text
+    assert "This run has no report.html." in answer.text
 
 
 def test_a_job_of_the_attempt_before_is_not_shown(read: Pages, ran: Database) -> None:

@@ -302,12 +302,14 @@ def test_every_answer_forbids_what_is_not_ours(browser: Browser, address: str) -
 
 def test_the_report_is_handed_out_to_be_kept_and_never_shown(browser: Browser) -> None:
     """A file from a bucket must not run in Airflow's name, whoever wrote it."""
-    answer = browser("viewer").get("report?dag_id=open_one&run_id=finished")
+    answer = browser("viewer").get("file?name=report.html&dag_id=open_one&run_id=finished")
     assert answer.text == render_html(everything())
     assert answer.headers["Content-Disposition"].startswith("attachment;")
     assert answer.headers["Content-Security-Policy"] == "default-src 'none'; sandbox"
     for run_id in ("gone", "planned", "elsewhere"):
-        assert browser("viewer").get(f"report?dag_id=open_one&run_id={run_id}").status_code == 404
+        assert (
+            browser("viewer").get(f"file?name=report.html&dag_id=open_one&run_id={run_id}").status_code == 404
+        )
 
 
 def test_the_style_comes_from_here_under_a_name_of_its_content(

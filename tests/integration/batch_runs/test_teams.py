@@ -40,7 +40,7 @@ def test_the_list_offers_the_teams_of_its_pipelines_to_choose_from(
 def test_the_files_of_a_teams_pipeline_are_below_the_teams_prefix(
     browser: Callable[[str | None], TestClient],
 ) -> None:
-    answer = browser("viewer").get("report?dag_id=open_risk.churn&run_id=night")
+    answer = browser("viewer").get("file?name=report.html&dag_id=open_risk.churn&run_id=night")
     assert (answer.status_code, answer.text) == (200, "of open_risk.churn")
 
 
@@ -52,7 +52,7 @@ def test_an_xcom_cannot_lead_to_the_files_of_another_pipeline(
     database.add_runs("open_risk.bent", ["night"])
     database.add_tasks("open_risk.bent", "night", {"clean_up": "success"})
     database.push_xcom("open_risk.bent", "night", "clean_up", {"report_html": uri})
-    answer = browser("viewer").get("report?dag_id=open_risk.bent&run_id=night")
+    answer = browser("viewer").get("file?name=report.html&dag_id=open_risk.bent&run_id=night")
     assert answer.status_code == 404
     assert "the run files of the pipeline are below s3://bucket/work/open_risk/bent/" in answer.text
 
