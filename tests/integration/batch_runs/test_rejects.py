@@ -33,35 +33,33 @@ def runs(database: Database, storage: Storage) -> None:
     database.add_dag("open_one")
     planned = plan([20_000_000] * 2).to_xcom()
 
-    def add(run_id: str, groups: list[dict[str, Any]], root: str = "", **more: Any) -> None:
+    def add(
+        run_id: str, groups: list[dict[str, Any]], root: str = "", withheld: tuple[str, ...] = ()
+    ) -> None:
         root = root or f"{ROOT}{run_id}/"
-        withheld = more.pop("withheld_columns", [])
-        document = {"version": 1, "records_in": 20_000, "withheld_columns": withheld, "reject_groups": groups}
+        document = {
+            "version": 1, "records_in": 20_000, "withheld_columns": withheld, "reject_groups": groups,
+        }  # fmt: skip
         storage.write_json(f"{root}pre/rejects.json", document)
         for host in (1, 2):
-            storage.write(
-                f"{root}pre/rejects/algo-{host}-00000.jsonl", f'{{"record": {host}}}\n' if groups else ""
-            )
+            text = f'{{"record": {host}}}\n' if groups else ""
+            storage.write(f"{root}pre/rejects/algo-{host}-00000.jsonl", text)
         database.add_runs("open_one", [run_id], state="failed")
-        database.add_tasks(
-            "open_one", run_id, {"plan": "success", "await_preprocess": "failed", **more.pop("tasks", {})}
-        )
+        database.add_tasks("open_one", run_id, {"plan": "success", "await_preprocess": "failed"})
         database.push_xcom("open_one", run_id, "plan", planned)
-        rejected = {group["rule"]: group["records"] for group in groups}
         stats = {
-            "preprocess_job": "pre", "records_in": 20_000, "rejected": rejected, "count": 3,
+            "preprocess_job": "pre", "records_in": 20_000, "count": 3,
+            "rejected": {group["rule"]: group["records"] for group in groups},
             "reject_summary": f"{root}pre/rejects.json",
         }  # fmt: skip
         database.push_xcom("open_one", run_id, "await_preprocess", stats, key="shard_stats")
-        for (task, key), value in more.items():
-            database.push_xcom("open_one", run_id, task, value, key=key)
 
     add("many", GROUPS)
     add("none", [])
     add(
         "sensitive",
         [{**GROUPS[0], "examples": [{**EXAMPLE, "found": None, "text": None}]}],
-        withheld_columns=["age"],
+        withheld=("age",),
     )
     add("elsewhere", GROUPS, root="s3://bucket/work/open_two/night/")
     add("gone", GROUPS)
@@ -75,8 +73,10 @@ def runs(database: Database, storage: Storage) -> None:
         "created_at": 1.0, "started_at": 2.0, "ended_at": 3.0,
         "resolution": {"document": f"{refused}mended.json", "refused": 2, "rejects": f"{refused}rejects/"},
     }  # fmt: skip
-    add("refused", GROUPS[1:], tasks={"await_transform": "success"})
-    database.push_xcom("open_one", "refused", "transform", {"Transform": {"TransformJobName": "transform"}})
+    add("refused", GROUPS[1:])
+    database.add_tasks("open_one", "refused", {"transform": "success", "await_transform": "success"})
+    submitted = {"Transform": {"TransformJobName": "transform"}}
+    database.push_xcom("open_one", "refused", "transform", submitted)
     database.push_xcom("open_one", "refused", "await_transform", job)
 
 
