@@ -94,7 +94,7 @@ def test_a_failed_run_shows_its_rejects_by_reason_and_column_with_examples(read:
     assert "95% of the records: 19,000 of 20,000 · rejects.jsonl (download)" in text
     assert "type age 18,000 90% arity – 1,000 5%" in text
     assert "5 examples of: type, age" in text
-    assert "line 7 of s3://data/in/a.csv 'x' a number <b>x</b>,1" in text
+    assert "line 7 of a.csv 'x' a number <b>x</b>,1" in text
 
 
 def test_records_that_the_model_refused_are_among_them(read: Pages, browser: Browser) -> None:
@@ -132,7 +132,7 @@ def test_rejects_that_are_not_handed_out_say_why(browser: Browser, run_id: str, 
 def test_a_pipeline_with_sensitive_columns_shows_counts_and_no_values(read: Pages) -> None:
     text = read(run("sensitive"))
     assert "type age 18,000 90%" in text
-    assert "line 7 of s3://data/in/a.csv withheld a number" in text
+    assert "line 7 of a.csv withheld a number" in text
     assert "rejects.jsonl (download)" not in text
 
 

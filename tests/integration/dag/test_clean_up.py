@@ -93,6 +93,7 @@ def test_only_the_gates_of_this_run_hold_it() -> None:
 
 
 REPORTED = {
+    "warnings": ["Few rows."],
     "data_time": "2026-01-05T00:00:00Z", "records": {"in": 5, "rejected": 2, "scored": 3}, "seconds": 60.0,
     "billed_seconds": 30.0, "dollars": 0.1, "report_json": "s3://there", "report_html": "s3://here",
 }  # fmt: skip
@@ -161,6 +162,7 @@ def test_a_run_that_has_published_is_reported_whatever_else_fails(
         assert outcome.dollars == (0.1 if costs is None else costs)
         assert outcome.records == {"in": 5, "rejected": 2, "scored": 3}
         assert outcome.headline == "Published 3 rows at s3://out/"
+        assert outcome.warnings == ("Few rows.",)
     if state == "failed":
         assert outcome.headline == "the output is taken"
         # Else the error says it, which is logged when it leaves the task.
