@@ -14,7 +14,7 @@ from batch_inference.aws.s3 import Storage
 from batch_inference.reporting.report import render_html
 from batch_inference.reporting.summary import build_summary
 from tests.integration.batch_runs.database import Database
-from tests.unit.builders import plan
+from tests.unit.builders import pipeline, plan
 from tests.unit.reporting.test_charts import everything
 
 #: The nights of a pipeline that has run for a while.
@@ -267,6 +267,13 @@ def _add_active_pipelines(teams: Teams) -> None:
     teams.add_run("marketing.newsletter", "scheduled__queued", state="queued", minutes=None, start_date=None)
 
 
+def _plan_with_types(*, is_dry_run: bool) -> dict[str, Any]:
+    """A plan with a deadline, a budget, and several instance types to choose from."""
+    types = ["ml.m5.large", "ml.c5.2xlarge", "ml.m5.24xlarge", "ml.c4.xlarge"]
+    of = pipeline({"transform.instance_types": types, "transform.max_instances": 4})
+    return plan([400_000_000] * 2, of=of, deadline="40", budget=2.0, dry_run=is_dry_run).to_xcom()
+
+
 def _add_quiet_pipelines(teams: Teams) -> None:
     done = dict.fromkeys([*TASKS, "clean_up"], "skipped") | {"plan": "success", "clean_up": "success"}
     for dag_id, kind, changes in (
@@ -278,7 +285,7 @@ def _add_quiet_pipelines(teams: Teams) -> None:
         outcome = teams.build_outcome(
             kind=kind, published_rows=None, dollars=0.0, seconds=None, billed_seconds=0.0, idle_seconds=0.0
         )
-        planned = {**plan([20_000_000] * 2).to_xcom(), **changes}
+        planned = {**_plan_with_types(is_dry_run=kind == "plan_only"), **changes}
         teams.add_run(dag_id, f"scheduled__{kind}", tasks=done, outcome=outcome, planned=planned, minutes=0.5)
     teams.add_pipeline("ops.forecast", 0)
     teams.add_pipeline("ops.archive", is_paused=True, of=200)

@@ -39,3 +39,14 @@ def test_every_run_can_be_read_by_everybody(open_page: OpenPage, name: str, sche
     assert window.page.evaluate(
         "document.documentElement.scrollWidth <= document.documentElement.clientWidth"
     )
+
+
+def test_a_plan_without_a_run_compares_the_instance_types(open_page: OpenPage) -> None:
+    """What each takes and costs, and whether that is in time; the chosen one is marked."""
+    dag_id, run_id = RUNS["plan-only"]
+    window = open_page("run", dag_id=dag_id, run_id=run_id, width=NARROW)
+    table = window.page.get_by_role("region", name="Instance types to choose from")
+    lines = [" ".join(row.split()) for row in table.locator("tbody tr").all_inner_texts()]
+    assert len(lines) == 6
+    assert sum("chosen" in line for line in lines) == 2
+    assert any("unknown" in line and "ml.c4.xlarge" in line for line in lines)
