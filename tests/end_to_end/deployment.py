@@ -194,9 +194,14 @@ class Deployment:
         raise AssertionError(f"{self.told} has not {count} lines of {run_id} after {seconds} s")
 
     def task_log(self, dag_id: str, run_id: str, task: str) -> str:
-        """What all tries of a task logged, as Airflow keeps it on disk."""
+        """What all tries of a task logged, as Airflow keeps it on disk; then the messages again, as one line.
+
+        Long messages are logged in several lines.
+        """
         folder = self.airflow.home / "logs" / f"dag_id={dag_id}" / f"run_id={run_id}" / f"task_id={task}"
-        return "\n".join(path.read_text() for path in sorted(folder.rglob("*.log*")))
+        text = "\n".join(path.read_text() for path in sorted(folder.rglob("*.log*")))
+        events = [json.loads(line).get("event") for line in text.splitlines() if line.startswith("{")]
+        return f"{text}\n{' '.join(str(event).strip() for event in events)}"
 
     def xcom(self, dag_id: str, run_id: str, task: str, key: str = "return_value") -> Any:
         """What a task handed on."""

@@ -98,7 +98,7 @@ def test_of_an_existing_model_the_archives_are_known_and_a_prefix_of_many_models
 @pytest.mark.parametrize(
     ("uri", "near"),
     [
-        ("s3://data/abalone/inpt/", "s3://data/abalone/input/"),
+        ("s3://data/abalone/inputs/", "s3://data/abalone/input/"),
         ("s3://data/abalon/input/2026-01-05/", "s3://data/abalone/"),
         ("s3://data/abalone/input/2026-01-06/", "s3://data/abalone/input/2026-01-05/"),
         ("s3://data/abalone/input/", None),

@@ -27,7 +27,7 @@ MESSAGES = {
     "records were rejected (": "include/batch_inference/verification/reconciliation.py",
     "hold no record": "include/batch_inference/dag/tasks/collect_shards.py",
     "the input is empty": "include/batch_inference/planning/planner.py",
-    "stopped on AWS": "plugins/sagemaker_jobs/failure/reasons.py",
+    "by somebody on AWS": "plugins/sagemaker_jobs/failure/messages.py",
     "passed preprocessing, but": "include/batch_inference/verification/reconciliation.py",
     "one of them was run again": "include/batch_inference/run/join_inputs.py",
     "another run published to": "include/batch_inference/publishing/protocol.py",
