@@ -35,6 +35,7 @@ COMMANDS = {
     ),
     "up": ("laptop", "the embedded AWS and Airflow with its UI on localhost, until Ctrl-C"),
     "local-aws": ("laptop", "the embedded AWS alone, until Ctrl-C"),
+    "costs": ("aws", "what the pipelines cost in a month, failed runs included"),
     "iam": ("aws", "print the IAM policies that a pipeline needs"),
     "prices": ("aws", "print AWS's prices of SageMaker's instances in a region, or write them to a file"),
     "baseline": ("authoring", "print the `baseline` of a pipeline file from a run's profile"),
