@@ -78,6 +78,10 @@ JOB_ERRORS: Mapping[type[JobError], tuple[str, str]] = {
         "predictions",
         f"The model must answer each record once and in order. Correct it, `transform` or `predictions`; {_PLAN_AGAIN}",
     ),
+    JobError: (
+        "instances",
+        f"Change the instances or the network of the job as the message says; {_PLAN_AGAIN}",
+    ),
 }
 _JOB_ERROR_CLASSES = {each.__name__: each for base in JOB_ERRORS for each in (base, *base.__subclasses__())}
 #: The exit message of several instances is that of each, one after the other.

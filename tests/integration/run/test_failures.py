@@ -165,7 +165,7 @@ def job_error(exit_message: str | None, **fields: Any) -> JobFailedPermanently:
             "input",
             "Correct the object that is named",
         ),
-        ("JobError: one of the 4 processes was killed", "algorithm", "The code in the container failed."),
+        ("JobError: one of the 4 processes was killed", "instances", "Change the instances or the network"),
         ("ValueError: x", "algorithm", "The code in the container failed."),
         (None, "algorithm", "The code in the container failed."),
     ],
