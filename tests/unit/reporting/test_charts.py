@@ -18,7 +18,7 @@ from batch_inference.reporting.charts.svg import (
     choose_time_ticks,
     shorten_label,
 )
-from batch_inference.reporting.charts.trends import MAX_RUNS, build_trends_chart
+from batch_inference.reporting.charts.trends import MAX_RUNS, PANEL_HEIGHT, build_trends_chart
 from batch_inference.reporting.live import build_live_report
 from batch_inference.reporting.summary import build_summary
 from tests.unit.builders import plan
@@ -340,6 +340,19 @@ def test_trends_need_two_runs_and_leave_gaps_where_nothing_is_known() -> None:
     assert drawn.caption.startswith("Records in: 68, last 68. Rejected: 11.8%, last 11.8%."), (
         "no range of equal ends"
     )
+
+
+def test_a_few_rejected_records_are_drawn_low() -> None:
+    run = build_summary(report())
+    run["records"] = {"in": 100_000, "rejected": 100, "scored": 99_900}
+    drawn = build_trends_chart([run, run])
+    assert drawn is not None
+    heights = {
+        float(rect.attrib["height"])
+        for rect in ET.fromstring(str(drawn.svg)).iter("rect")
+        if "Rejected" in str(rect[0].text) and "data-value" in rect.attrib
+    }
+    assert heights == {PANEL_HEIGHT / 10}
 
 
 def test_trends_are_of_the_last_runs() -> None:

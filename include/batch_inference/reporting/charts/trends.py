@@ -39,12 +39,13 @@ def compute_rejected_share(run: RunSummary) -> float | None:
     return records["rejected"] / records["in"] if records["in"] else None
 
 
-#: Title, value from a run's summary, its format, and the colour.
-METRICS: Sequence[tuple[str, Callable[[RunSummary], float | None], Callable[[float], str], str]] = (
-    ("Records in", lambda run: run["records"]["in"], lambda number: f"{number:,.0f}", OTHER),
-    ("Rejected", compute_rejected_share, format_share, BAD),
-    ("Duration", lambda run: run["seconds"], format_duration, OTHER),
-    ("Cost", lambda run: run["dollars"], format_dollars, GOOD),
+#: Title, value from a run's summary, its format, the colour, and the least value that fills the height of the columns: a
+#: few rejected records are not drawn as many.
+METRICS: Sequence[tuple[str, Callable[[RunSummary], float | None], Callable[[float], str], str, float]] = (
+    ("Records in", lambda run: run["records"]["in"], lambda number: f"{number:,.0f}", OTHER, 0),
+    ("Rejected", compute_rejected_share, format_share, BAD, 0.01),
+    ("Duration", lambda run: run["seconds"], format_duration, OTHER, 0),
+    ("Cost", lambda run: run["dollars"], format_dollars, GOOD, 0),
 )
 
 
@@ -59,15 +60,16 @@ def build_trends_chart(runs: Sequence[RunSummary]) -> Chart | None:
         return None
     times = [datetime.fromisoformat(run["data_time"]).astimezone(UTC) for run in runs]
     canvas, scale = Canvas(), build_scale(0, len(runs))
-    for title, value, text, colour in METRICS:
+    for title, value, text, colour, least_top in METRICS:
         values = [value(run) for run in runs]
         known = [each for each in values if each is not None]
+        most_known = max(known, default=0)
         canvas.add_text(0, canvas.height + 13, title)
         last = "unknown" if values[-1] is None else text(values[-1])
-        most = f", most {text(max(known))}" if known else ""
+        most = f", most {text(most_known)}" if known else ""
         canvas.add_text(1, canvas.height + 13, f"last {last}{most}", anchor="end")
         canvas.height += LINE_HEIGHT + 4
-        top = max(known, default=0)
+        top = max(most_known, least_top)
         columns = [
             Column(
                 start=number + (1 - COLUMN_WIDTH) / 2,
@@ -78,7 +80,7 @@ def build_trends_chart(runs: Sequence[RunSummary]) -> Chart | None:
             )
             for number, (time, each) in enumerate(zip(times, values, strict=True))
         ]
-        ticks = [(0.0, ""), (top, "")]
+        ticks = [(0.0, ""), (most_known, "")]
         add_columns(canvas, columns, scale=scale, top=top, ticks=ticks, height=PANEL_HEIGHT)
         canvas.height += 12
     add_axis(canvas, [(0, _format_time(times[0])), (1, _format_time(times[-1]))])
@@ -93,7 +95,7 @@ def _format_time(time: datetime) -> str:
 
 def _caption(runs: Sequence[RunSummary]) -> str:
     said = []
-    for title, value, text, _ in METRICS:
+    for title, value, text, *_ in METRICS:
         values = [each for each in map(value, runs) if each is not None]
         if values:
             said.append(
