@@ -39,8 +39,8 @@ def compute_rejected_share(run: RunSummary) -> float | None:
     return records["rejected"] / records["in"] if records["in"] else None
 
 
-#: Title, value from a run's summary, its format, the colour, and the least value that fills the height of the columns: a
-#: few rejected records are not drawn as many.
+#: Title, value from a run's summary, its format, the colour, and the least value that fills the height of the columns,
+#: so that a few rejected records are not drawn as many.
 METRICS: Sequence[tuple[str, Callable[[RunSummary], float | None], Callable[[float], str], str, float]] = (
     ("Records in", lambda run: run["records"]["in"], lambda number: f"{number:,.0f}", OTHER, 0),
     ("Rejected", compute_rejected_share, format_share, BAD, 0.01),
