@@ -180,7 +180,11 @@ def test_one_record_that_kills_the_model_is_rejected_and_all_others_are_scored(
     assert {each["reason"] for each in found} == {"Unable to get response from algorithm"}
     assert [each["status"] for each in result["earlier_attempts"]] == ["Failed"] * 3
     page = deployment.objects(f"{deployment.xcom('records_dies', run_id, 'plan')['run_prefix']}report")
-    assert json.loads(page[".json"])["refused"] == result["resolution"]["rejects"]
+    details = json.loads(page[".json"])["reject_details"]
+    assert details["prefixes"][-1] == result["resolution"]["rejects"]
+    refused = next(group for group in details["groups"] if group["rule"] == "refused by the model")
+    assert refused["records"] == len(BAD_PLACES)
+    assert refused["examples"][0]["found"] == "Unable to get response from algorithm"
 
 
 def test_more_refused_records_than_max_rejected_allows_publish_nothing(
