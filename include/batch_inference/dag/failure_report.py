@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from batch_inference.publishing.claims import OvertakenError
 from batch_inference.run.failures import FAILURE_KEY, Failure, build_failure, is_for_people
 from sagemaker_jobs.airflow_compat import (
     AirflowFailException,
@@ -50,7 +51,9 @@ def report_failure(ti: Any) -> Iterator[None]:
         if getattr(error, FAILURE_ATTRIBUTE, None) is not None:
             raise
         failure = build_failure(error, ti)
-        push_failure(ti, failure)
+        # Of a process that Airflow has lost, whose task has a reason of its own, or has succeeded.
+        if not isinstance(error, OvertakenError):
+            push_failure(ti, failure)
         raised = error if failure.error == type(error).__name__ else error.__cause__
         if raised is None or not is_for_people(raised):
             setattr(error, FAILURE_ATTRIBUTE, failure)

@@ -11,6 +11,7 @@ import pytest
 from batch_inference.common.errors import PlanError
 from batch_inference.dag.failure_report import LINE_WIDTH, TaskFailedError, format_paragraphs, report_failure
 from batch_inference.dag.task_functions import report_failures
+from batch_inference.publishing.claims import OvertakenError
 from sagemaker_jobs.airflow_compat import (
     AirflowFailException,
     AirflowSkipException,
@@ -96,6 +97,13 @@ def test_a_task_that_defers_or_is_skipped_has_not_failed() -> None:
     assert report(skipped, ti) is skipped
     deferred = TaskDeferred(trigger=None, method_name="resume")  # type: ignore[arg-type]
     assert report(deferred, ti) is deferred
+    assert ti.pushed == {}
+
+
+def test_a_process_that_airflow_has_lost_says_nothing_for_its_task() -> None:
+    """The task has a later try, which may have succeeded."""
+    ti, error = Instance(), OvertakenError("its task has finished")
+    assert report(error, ti) is error
     assert ti.pushed == {}
 
 
