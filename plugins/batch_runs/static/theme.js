@@ -1,4 +1,5 @@
-// Follows Airflow's UI: light or dark, which it keeps in the local storage of the same origin, and in its frame its colours.
+// Follows Airflow's UI. Alone, by its choice of light or dark in the local storage of the same origin; in its frame, by the
+// colours that it shows.
 "use strict";
 
 (() => {
@@ -7,9 +8,14 @@
   const TOKENS = { ground: "bg", text: "fg", soft: "fg-muted", line: "border-emphasized", link: "fg-info" };
   const framed = window.parent !== window;
 
+  const readTheme = () => {
+    const shown = framed && ["light", "dark"].find((theme) => window.parent.document.documentElement.classList.contains(theme));
+    return shown || localStorage.getItem("theme");
+  };
+
   const follow = () => {
-    const chosen = localStorage.getItem("theme");
-    if (chosen === "light" || chosen === "dark") root.dataset.theme = chosen;
+    const theme = readTheme();
+    if (theme === "light" || theme === "dark") root.dataset.theme = theme;
     else delete root.dataset.theme;
     if (!framed) return;
     const style = getComputedStyle(window.parent.document.documentElement);
