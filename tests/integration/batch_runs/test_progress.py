@@ -132,9 +132,9 @@ def test_a_run_that_has_ended_has_no_progress_and_its_figures_beside_the_estimat
         "8 min 10 s", "10 min 00 s", "9 min 10 s", False,
     )  # fmt: skip
     assert (cost.expected, cost.highest, cost.actual, cost.is_above) == (
-        "$0.0300",
-        "$0.0500",
-        "$0.0600",
+        "$0.03",
+        "$0.05",
+        "$0.06",
         True,
     )
     assert compare_with_estimate(a_run(), report) == []
