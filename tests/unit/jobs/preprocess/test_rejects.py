@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,7 +20,7 @@ from batch_inference.verification.host_manifests import merge_host_manifests
 from tests.unit.jobs.containers import columns, config, run_preprocess
 
 COLUMNS = columns(id="string", age="integer", income="float")
-RULES = [
+RULES: list[dict[str, Any]] = [
     {"rule": "required", "columns": ["id"], "name": "id present"},
     {"rule": "range", "column": "age", "min": 18, "name": "adult"},
     {"rule": "duplicates", "key": ["id"], "name": "once"},
