@@ -223,6 +223,7 @@ def deploy(root: Path, pipelines: Iterable[Pipeline]) -> None:
     (root / "dags").mkdir()
     shutil.copy(data.DEPLOYED / "fault_tuning.py", root / "include")
     shutil.copy(data.DEPLOYED / "janitor.py", root / "dags")
+    shutil.copy(REPO / "tests" / "end_to_end" / "to_file.py", root / "plugins")
     preloading.preload(root)
     template = (data.DEPLOYED / "dag.py.tmpl").read_text()
     for pipeline in pipelines:

@@ -258,13 +258,18 @@ def check_rows(result: Result) -> None:
 
 
 def run_faults(python: Path, state: Path) -> str:
-    """Run the short fault suite, on SQLite, with the Airflow of a cell; how many cases passed, and in what time.
+    """Run the short fault suite, on SQLite, and the late run, with the Airflow of a cell; how many cases passed, and in
+    what time.
 
     Raises:
         CellError: a case failed, or none ran.
     """
     command: list[str | Path] = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
-    command += [f"--basetemp={state / 'faults'}", "tests/faults/test_on_sqlite.py"]
+    command += [
+        f"--basetemp={state / 'faults'}",
+        "tests/faults/test_on_sqlite.py",
+        "tests/faults/test_late_run.py",
+    ]
     output = run(command, cwd=REPO, env={**os.environ, "FAULTS_PYTHON": str(python)})
     # Warnings of the interpreter's shutdown may follow.
     closing = re.findall(r"^\d+ passed.* in .*$", output, re.MULTILINE)
