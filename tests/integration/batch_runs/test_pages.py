@@ -193,6 +193,17 @@ def test_a_finished_run_shows_what_its_report_shows(page: Callable[[str], str]) 
     assert "report.html" in text
 
 
+@pytest.mark.parametrize("run_id", ["finished", "refused", "planned"])
+def test_a_run_is_shown_within_a_second(page: Callable[[str], str], run_id: str) -> None:
+    page(run(run_id))  # the first look builds the S3 client and reads the report
+    durations = []
+    for _ in range(5):
+        began = time.perf_counter()
+        page(run(run_id))
+        durations.append(time.perf_counter() - began)
+    assert min(durations) < 1.0
+
+
 def test_the_teardown_that_fails_with_every_failed_run_is_not_named_as_a_reason(
     page: Callable[[str], str],
 ) -> None:
