@@ -7,6 +7,9 @@ without a known price are kept apart, so that no sum hides them.
 
 from __future__ import annotations
 
+import json
+import zlib
+from base64 import b64decode, b64encode
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
@@ -287,7 +290,10 @@ class CostMonth:
         return CostMonth(self.pipeline, self.month, {**self.runs, cost.token: _build_entry(cost, self.month)})
 
     def to_document(self) -> dict[str, Any]:
-        """The month as JSON-safe values. A reader of `days` and `scheduled` can ignore `runs`."""
+        """The month as JSON-safe values.
+
+        A reader needs `days` and `scheduled` only. `runs` is packed, so that those of a thousand runs cost it little.
+        """
         scheduled = [run for run in self.runs.values() if run["is_scheduled"]]
         starts = sorted(run["started_at"] for run in scheduled)
         return {
@@ -303,7 +309,7 @@ class CostMonth:
                 "first_at": starts[0] if starts else None,
                 "last_at": starts[-1] if starts else None,
             },
-            "runs": dict(self.runs),
+            "runs": _pack(self.runs),
         }
 
     @classmethod
@@ -311,7 +317,16 @@ class CostMonth:
         """The month; None when another version wrote it, which the records of the runs replace."""
         if document.get("version") != VERSION:
             return None
-        return cls(document["pipeline"], document["month"], document["runs"])
+        return cls(document["pipeline"], document["month"], _unpack(document["runs"]))
+
+
+def _pack(value: Any) -> str:
+    """A JSON-safe value as a text: base64 of its JSON, deflated."""
+    return b64encode(zlib.compress(json.dumps(value, separators=(",", ":")).encode())).decode()
+
+
+def _unpack(text: str) -> Any:
+    return json.loads(zlib.decompress(b64decode(text)))
 
 
 def read_days(document: Mapping[str, Any]) -> tuple[list[CostDay], ScheduledRuns]:
