@@ -408,11 +408,20 @@ def build_bars(rows: Sequence[RunRow], now: datetime) -> list[Bar]:
     ]
 
 
+#: The least height of a bar, so that it is seen: of a failed run, which may have ended at once, and of others.
+_LEAST_HEIGHTS, _LEAST_HEIGHT = {"failed": 0.35, "held": 0.35}, 0.06
+#: The height of a bar of a run that was to have no output, or that waits: its duration says nothing.
+_QUIET_HEIGHT = 0.15
+
+
 def _compute_height(row: RunRow, longest: float, now: datetime) -> float:
+    if row.is_quiet or row.kind in ("no_output", "queued"):
+        return _QUIET_HEIGHT
     seconds = row.run.duration_seconds
     if seconds is None and row.run.started_at is not None:
         seconds = (now - row.run.started_at).total_seconds()
-    return min((seconds or 0) / longest, 1.0) if longest else 0.0
+    height = min((seconds or 0) / longest, 1.0) if longest else 0.0
+    return max(height, _LEAST_HEIGHTS.get(row.kind, _LEAST_HEIGHT))
 
 
 def describe_run(row: RunRow, now: datetime) -> str:

@@ -1,7 +1,8 @@
 """The lists with 50 pipelines of five teams and 1,000 runs each, on SQLite and on PostgreSQL: `make bench-pages`.
 
 For each database and page: the median and the longest of ten answers of the app, without a network, and the number of
-queries, which must not depend on the number of pipelines. PostgreSQL needs Debian's package, and the image's packages.
+queries, which must not depend on the number of pipelines. The goal is CPU time, which equals wall time on an idle
+machine. PostgreSQL needs Debian's package, and the image's packages.
 """
 
 from __future__ import annotations
@@ -101,7 +102,7 @@ def measure(pipelines: int, runs: int) -> int:
             f"{len(answer.content) / 1000:,.0f} kB",
             flush=True,
         )
-        failed |= statistics.median(taken) > GOAL_SECONDS or (page == "./" and len(queries) != alone)
+        failed |= cpu > GOAL_SECONDS or (page == "./" and len(queries) != alone)
     return int(failed)
 
 
