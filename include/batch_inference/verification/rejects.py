@@ -8,10 +8,12 @@ from typing import Any, Literal
 from pydantic import ConfigDict, Field, StrictInt
 
 from batch_inference.config.sections.record_rules import FrozenModel
-from batch_inference.jobs.preprocess.rejects import merge_groups
+from batch_inference.jobs.preprocess.rejects import MAX_GROUPS, OTHER_COLUMNS, merge_groups
 
 #: From this share of rejected records on, a run has a warning.
 WARNED_SHARE = 0.05
+#: The most frequent groups of a run, which have examples.
+EXAMPLE_GROUPS = 50
 #: Name of the document below the prefix of the preprocessing job.
 REJECTS_NAME = "rejects.json"
 
@@ -52,8 +54,21 @@ class RejectsDocument(FrozenModel):
 
 
 def sort_groups(lists: Iterable[Sequence[Mapping[str, Any]]]) -> list[dict[str, Any]]:
-    """Merge the groups of several hosts or jobs, each as `RejectGroup` in JSON; the most frequent first."""
-    return sorted(merge_groups(lists), key=lambda group: (-group["records"], group["rule"], group["column"]))
+    """Merge the groups of several hosts or jobs, each as `RejectGroup` in JSON; the most frequent first.
+
+    Their size does not depend on the number of hosts: after MAX_GROUPS groups, columns are counted together, and after
+    EXAMPLE_GROUPS groups there are no examples.
+    """
+    groups = sorted(merge_groups(lists), key=_sort_key)
+    others = [{**group, "column": OTHER_COLUMNS, "examples": []} for group in groups[MAX_GROUPS:]]
+    groups = sorted(merge_groups([groups[:MAX_GROUPS], others]), key=_sort_key)
+    return [
+        group if number < EXAMPLE_GROUPS else {**group, "examples": []} for number, group in enumerate(groups)
+    ]
+
+
+def _sort_key(group: Mapping[str, Any]) -> tuple[int, str, str]:
+    return -group["records"], group["rule"], group["column"]
 
 
 def list_resolutions(jobs: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:

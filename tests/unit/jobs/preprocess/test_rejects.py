@@ -17,6 +17,7 @@ from batch_inference.jobs.preprocess.rejects import (
     RejectSummary,
 )
 from batch_inference.verification.host_manifests import merge_host_manifests
+from batch_inference.verification.rejects import sort_groups
 from tests.unit.jobs.containers import columns, config, run_preprocess
 
 COLUMNS = columns(id="string", age="integer", income="float")
@@ -109,6 +110,22 @@ def test_memory_is_flat_whatever_is_rejected() -> None:
     )
     assert longest == MAX_EXCERPT + 1, "with the ellipsis"
     assert len(json.dumps(groups)) < MAX_GROUPS * MAX_EXAMPLES * 1_000
+
+
+def test_the_groups_of_many_hosts_take_no_more_than_those_of_one() -> None:
+    """So that the report, which has them, stays one that a page reads."""
+    lists = []
+    for host in range(20):
+        summary = RejectSummary()
+        for number in range(150):
+            column = f"{host}-{number}"
+            for _ in range(6):
+                summary.add("s3://b/a", 1, 1, Reject("type", "x" * 1_000, "a number", column), "y" * 10_000)
+        lists.append(summary.list_groups())
+    groups = sort_groups(lists)
+    assert sum(group["records"] for group in groups) == 20 * 150 * 6
+    assert (groups[0]["column"], len(groups)) == (OTHER_COLUMNS, MAX_GROUPS + 1)
+    assert len(json.dumps(groups, indent=2)) < 400_000
 
 
 def test_bytes_outside_of_the_encoding_are_shown_escaped() -> None:
