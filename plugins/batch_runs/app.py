@@ -70,6 +70,8 @@ PACKAGE_FOLDER = Path(__file__).parent
 RUNS_PER_PAGE = 50
 #: How long a page waits for S3 and SageMaker before it is shown without what they know.
 FIRST_PATIENCE_SECONDS = 0.6
+#: The same for the page of a task, which does not ask again.
+TASK_PATIENCE_SECONDS = 3.0
 #: Pipelines of which the page of costs says what was lost, those that lost most.
 WASTEFUL_PIPELINES = 10
 #: The address of the style sheet has its digest.
@@ -264,7 +266,7 @@ def show_task(
     `map_index` is the number of a mapped instance; Airflow's UI leaves its placeholder in the address without one.
     """
     found = _require_run(session, dag_id, run_id)
-    figures = load_figures(session, found, patience_seconds=FIRST_PATIENCE_SECONDS)
+    figures = load_figures(session, found, patience_seconds=TASK_PATIENCE_SECONDS)
     index = int(map_index) if map_index.isdecimal() else None
     failed = list_failed_instances(session, found)
     own = [each for each in failed if each.task_id == task_id and index in (None, each.map_index)]
@@ -280,7 +282,8 @@ def show_task(
         cause=cause,
         has_failed=bool(own),
         notices=list_notices(found, figures.plan, figures.outcome, failed) if state == "skipped" else [],
-        outcome=describe_outcome(task_id, figures.report),
+        outcome=describe_outcome(task_id, figures.report) if figures.is_complete else [],
+        is_complete=figures.is_complete,
     )
 
 

@@ -55,7 +55,7 @@ class Progress:
         activity: what the stage does or waits for.
         objects: of the transform that runs.
         elapsed_seconds: since the run started.
-        ends_at: when the run should end, by the plan and by how far the jobs are; None once it takes longer.
+        ends_at: when the run should end, by the plan and by how far the jobs are; None once a job takes longer.
         latest_end: when it ends at the latest, with the confidence of the plan.
         is_slow: whether it takes longer than the plan's latest end.
         deadline: when the run is late, as `notify.on_late` says it too.
@@ -154,7 +154,7 @@ def _estimate_remaining(
     now: datetime,
     stage_count: int,
 ) -> float | None:
-    """Seconds until the run should end; None once its current job takes longer than planned.
+    """Seconds until the run should end; None once its current job takes longer than planned, or is unknown.
 
     The time that the plan has beside its jobs, of Airflow's own tasks, is spread over the stages.
     """
@@ -168,6 +168,8 @@ def _estimate_remaining(
         job = jobs.get(name)
         if not seconds:
             continue
+        if job is not None and job["status"] == "unknown":
+            return None
         if job is None or job["created_at"] is None:
             remaining += provisioning + seconds
         elif job["started_at"] is None:

@@ -49,6 +49,7 @@ def host(login: Any) -> Iterator[FastAPI]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pages, "FIRST_PATIENCE_SECONDS", 60.0)
+        patch.setattr(pages, "TASK_PATIENCE_SECONDS", 60.0)
         host = FastAPI()
         host.mount(PREFIX, serve_pages)
         yield host

@@ -116,6 +116,11 @@ def test_a_job_that_takes_longer_than_planned_has_no_known_end() -> None:
     assert found.is_slow
 
 
+def test_of_a_job_whose_state_is_not_known_no_end_follows() -> None:
+    unknown = {**job("transform", created=190), "status": "unknown", "created_at": None}
+    assert progress(3, 300, unknown).ends_at is None
+
+
 def test_a_run_that_will_end_after_its_deadline_is_late() -> None:
     """The deadline is 900 s after the start."""
     assert not progress(3, 300, job("transform", created=190, started=250)).is_late
