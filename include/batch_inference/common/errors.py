@@ -15,6 +15,7 @@ BatchInferenceError
 ├── ManifestError         a manifest written by a job cannot be read
 ├── OutputConflictError   the manifest at the output prefix is not of this pipeline; nothing there is changed
 ├── PolicyError           the pipeline file does not determine the resources that its IAM policies name
+├── PriceListError        AWS's price list cannot be read, or does not have the region
 ├── HandoffError          the result of an earlier task is missing, or belongs to another plan of the run
 ├── RunHeldByGatesError   a gate holds the run: scored, kept, and not published
 ├── RunNotHeldError       the run to publish by hand does not exist, or is not held
