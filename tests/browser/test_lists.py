@@ -57,7 +57,7 @@ def test_a_word_at_the_top_filters_and_the_filter_is_kept_in_the_address(open_pa
     expect(window.page.get_by_text("4 of 15 shown")).to_be_visible()
     window.page.get_by_label("Team").select_option("risk")
     assert list_shown(window) == failed[1:]
-    assert window.page.url.endswith("?team=risk&state=failed")
+    assert window.page.url.endswith("?state=failed&team=risk")
     window.page.get_by_role("link", name="risk.fraud").click()
     window.page.go_back()
     assert list_shown(window) == failed[1:]
