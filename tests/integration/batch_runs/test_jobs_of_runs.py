@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import re
 import types
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -13,7 +14,7 @@ from botocore.exceptions import ConnectTimeoutError
 from fastapi.testclient import TestClient
 
 from batch_inference.aws.s3 import Storage
-from batch_runs import links
+from batch_runs import jobs, links
 from tests.integration.batch_runs.database import Database
 from tests.unit.builders import plan
 
@@ -213,3 +214,47 @@ def test_an_aws_that_does_not_answer_is_asked_once_and_jobs_of_an_earlier_plan_a
     assert asked == ["churn-transform-1"]
     assert page.count("The state of") == 1
     assert "4 instances in 4 jobs" in page
+
+
+def test_the_objects_of_a_running_transform_are_counted(
+    browser: Callable[[str | None], TestClient],
+    database: Database,
+    storage: Storage,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Those that it has written, of those in its manifest; the end of the run follows from them."""
+    name = "churn-transform-counted"
+    resources = {"InstanceCount": 1, "InstanceType": "ml.m5.xlarge"}
+    request = {"TransformJobName": name, "TransformResources": resources}
+    storage.write_json("s3://bucket/shards.json", [{"prefix": "s3://bucket/shards/"}, "a", "b", "c", "d"])
+    storage.write(f"s3://bucket/answers/{name}/a.out", b"1")
+    storage.write(f"s3://bucket/answers/{name}/b.out", b"1")
+    now = datetime.now(UTC)
+
+    def describe_transform_job(**_: str) -> dict[str, Any]:
+        source = {"S3DataSource": {"S3DataType": "ManifestFile", "S3Uri": "s3://bucket/shards.json"}}
+        return {
+            **request, "TransformJobStatus": "InProgress", "TransformJobArn": "arn:aws:sagemaker:x",
+            "CreationTime": now - timedelta(seconds=90), "TransformStartTime": now - timedelta(seconds=60),
+            "TransformInput": {"DataSource": source},
+            "TransformOutput": {"S3OutputPath": f"s3://bucket/answers/{name}"},
+        }  # fmt: skip
+
+    client = types.SimpleNamespace(describe_transform_job=describe_transform_job)
+    monkeypatch.setattr("batch_runs.jobs.get_client", lambda _: client)
+    for module in ("batch_runs.jobs", "sagemaker_jobs.waiting.transform_progress"):
+        monkeypatch.setattr(f"{module}.get_s3_client", lambda _: storage.client)
+    monkeypatch.setattr("batch_runs.jobs.DESCRIBE_INTERVAL_SECONDS", 10**9)
+    jobs._client.cache_clear()
+    database.add_runs("open_one", ["counted"], state="running")
+    states = {"plan": "success", "transform": "success", "await_transform": "deferred", "clean_up": None}
+    database.add_tasks("open_one", "counted", states)
+    database.push_xcom("open_one", "counted", "plan", plan([20_000_000] * 2).to_xcom())
+    database.push_xcom("open_one", "counted", "transform", {"Transform": request})
+    answer = browser("viewer").get("run?dag_id=open_one&run_id=counted")
+    page = html.unescape(answer.text)
+    assert '<progress value="2" max="4"' in page
+    assert "2 of 4 done" in page
+    assert "runs on 1 × ml.m5.xlarge" in page
+    assert re.search(r"<dt>Cost</dt><dd>\$0\.00\d\d so far", page)
+    jobs._client.cache_clear()
