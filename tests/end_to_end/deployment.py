@@ -23,6 +23,8 @@ from batch_inference.common.s3_uri import split_s3_uri
 from batch_inference.config.pipeline import Pipeline, load_pipeline
 
 ENDED = {"success", "failed"}
+#: How often the DAG file is changed until a DAG is there, and how long each change has.
+DAG_READS, DAG_READ_SECONDS = 10, 30
 
 ADMIN, VIEWER = "admin", "viewer"
 #: Who may log in, and their passwords.
@@ -114,8 +116,19 @@ class Deployment:
         (self.root / "dags" / "pipelines.py").touch()
 
     def unpause(self, dag_id: str) -> None:
-        """Let the scheduler run the DAG's runs."""
-        self.airflow.wait_for_dag(dag_id)
+        """Let the scheduler run the DAG's runs, once Airflow has read its pipeline.
+
+        A change of the DAG file while the dag-processor parses it is not seen: it is older than the end of that parse.
+        So the file is changed again for as long as the DAG is missing.
+        """
+        for attempts_left in reversed(range(DAG_READS)):
+            try:
+                self.airflow.wait_for_dag(dag_id, timeout_seconds=DAG_READ_SECONDS)
+                break
+            except LaptopError:
+                if not attempts_left:
+                    raise
+                self.have_pipelines_read()
         self.airflow.api.call("PATCH", f"/dags/{dag_id}", {"is_paused": False})
 
     def trigger(self, dag_id: str, conf: dict[str, Any], *, logical_date: str | None = None) -> str:
