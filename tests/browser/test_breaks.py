@@ -81,8 +81,8 @@ BREAKS = (
     Break(
         name="misspelt_column",
         change=read_header(f"s3://{BUCKET}/breaks/misspelt/"),
-        words=("lenght", "length", "await_preprocess"),
-        in_list="lenght",
+        words=("lengtth", "length", "await_preprocess"),
+        in_list="lengtth",
     ),
     Break(
         name="missing_column",
@@ -105,8 +105,8 @@ BREAKS = (
     Break(name="wrong_role", change=take_unknown_role, words=("batch-inferense",), in_list="batch-inferense"),
     Break(
         name="prefix_typo",
-        change=set_value("input", "uri", f"s3://{BUCKET}/abalone/incomming/"),
-        words=(f"s3://{BUCKET}/abalone/incomming/",),
+        change=set_value("input", "uri", f"s3://{BUCKET}/abalone/incomingg/"),
+        words=(f"s3://{BUCKET}/abalone/incomingg/",),
         in_list="empty",
     ),
     Break(
@@ -130,7 +130,7 @@ def run_ids(deployment: Deployment) -> dict[str, str]:
     def put(key: str, body: bytes) -> None:
         deployment.s3.put_object(Bucket=BUCKET, Key=f"breaks/{key}", Body=body)
 
-    put("misspelt/a.csv", f"{HEADER.replace('length', 'lenght')}\n{RECORD}\n".encode())
+    put("misspelt/a.csv", f"{HEADER.replace('length', 'lengtth')}\n{RECORD}\n".encode())
     put("missing/a.csv", b"\n".join(b",".join(line.encode().split(b",")[:7]) for line in (HEADER, RECORD)))
     put("raises.tar.gz", pack("code/inference.py", RAISING_MODEL))
     for each in BREAKS:
