@@ -30,6 +30,8 @@ from sagemaker_jobs.airflow_compat import Select
 GONE_DAYS = 7
 #: Final states of a run.
 ENDED_STATES = frozenset({"success", "failed"})
+#: States of a task instance that nothing follows in this run.
+DONE_STATES = frozenset({"success", "skipped", "failed", "upstream_failed", "removed"})
 #: Joins a value to the task instance that pushed it.
 SAME_TASK_INSTANCE = and_(
     TaskInstance.dag_id == XComModel.dag_id,
@@ -135,10 +137,14 @@ class Run:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """All instances of one task in a run: the most important state, and the time from first start to last end."""
+    """All instances of one task in a run: the most important state, and the time from first start to last end.
+
+    `is_done`: whether none of them does anything any more; one may have failed while others run.
+    """
 
     task_id: str
     state: str
+    is_done: bool
     map_index: int
     started_at: datetime | None
     ended_at: datetime | None
@@ -416,6 +422,7 @@ def _merge_instances(task_id: str, instances: Sequence[Any]) -> Task:
     return Task(
         task_id=task_id,
         state=str(deciding.state or "waiting"),
+        is_done=all(each.state in DONE_STATES for each in instances),
         map_index=deciding.map_index,
         started_at=min(started, default=None),
         ended_at=max(ended) if len(ended) == len(instances) else None,

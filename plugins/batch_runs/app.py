@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import quote
 
 from airflow.api_fastapi.common.db.common import SessionDep
 from fastapi import FastAPI, HTTPException, Query, Request
@@ -23,7 +24,6 @@ from batch_inference.reporting.charts.spending import build_spending_chart
 from batch_inference.reporting.charts.trends import build_trends_chart
 from batch_inference.reporting.cost_overview import (
     NO_TEAM,
-    PipelineCosts,
     build_overview,
     list_months,
     render_csv,
@@ -45,9 +45,9 @@ from batch_runs.airflow_state import (
     list_runs,
     list_tasks,
 )
-from batch_runs.costs import load_costs
+from batch_runs.costs import LoadedCosts, load_costs
 from batch_runs.figures import MAX_PATIENCE_SECONDS, load_figures, open_run_file
-from batch_runs.jobs import READ_ERRORS
+from batch_runs.jobs import NO_ANSWER_ERRORS, READ_ERRORS
 from batch_runs.overview import (
     LAST_RUN_COUNT,
     build_pipeline_row,
@@ -144,13 +144,13 @@ def show_costs(
 ) -> HTMLResponse:
     """What the pipelines that the user may read cost in a month, by default the current one in UTC."""
     month = _require_month(month)
-    costs, problems = _load_costs(session, user, list_months(month), team)
-    overview = build_overview(costs, month, now=datetime.now(UTC))
+    loaded = _load_costs(session, user, list_months(month), team)
+    overview = build_overview(loaded.costs, month, now=datetime.now(UTC))
     chart = build_spending_chart({row.name: row.sums for row in overview.by_day}, month)
     later = shift_month(month, forward=True)
     return _render_page(
         request, "costs.html.j2", overview=overview, charts=[] if chart is None else [chart], team=team,
-        problems=problems, title=f"{datetime.fromisoformat(f'{month}-01'):%B %Y}",
+        problems=loaded.problems, left_out=loaded.left_out, title=f"{datetime.fromisoformat(f'{month}-01'):%B %Y}",
         earlier_month=shift_month(month, forward=False), later_month=None if later > _require_month(None) else later,
         shown_pipelines=WASTEFUL_PIPELINES,
         link_team=lambda name: None if name == NO_TEAM else links.to_costs(month, name),
@@ -160,16 +160,20 @@ def show_costs(
 
 @app.get("/costs.csv")
 def download_costs(session: SessionDep, user: User, month: Month = None, team: Team = None) -> Response:
-    """The costs of a month by pipeline and day. An incomplete file is an error: nobody would see that it is."""
+    """The costs of a month by pipeline and day. An incomplete file is an error: nobody would see that it is.
+
+    Pipelines that are gone for good, with what leads to their costs, are named in the header `X-Left-Out`.
+    """
     month = _require_month(month)
-    costs, problems = _load_costs(session, user, [month], team)
-    if problems:
-        raise HTTPException(502, " ".join(problems))
-    headers = {
+    loaded = _load_costs(session, user, [month], team)
+    if loaded.problems:
+        raise HTTPException(502, " ".join(loaded.problems))
+    headers = {"X-Left-Out": quote(", ".join(loaded.left_out), safe=", ")} if loaded.left_out else {}
+    headers |= {
         "Content-Security-Policy": SANDBOX_POLICY,
         "Content-Disposition": f'attachment; filename="costs-{month}.csv"',
     }
-    return Response(render_csv(costs, month), media_type="text/csv; charset=utf-8", headers=headers)
+    return Response(render_csv(loaded.costs, month), media_type="text/csv; charset=utf-8", headers=headers)
 
 
 @app.get("/runs")
@@ -294,6 +298,8 @@ def download_file(session: SessionDep, dag_id: ReadableDag, run_id: RunId, name:
         raise HTTPException(404, f"There is no file {name!r}; allowed are {', '.join(MEDIA_TYPES)}.")
     try:
         download = open_run_file(session, _require_run(session, dag_id, run_id), name)
+    except NO_ANSWER_ERRORS as error:
+        raise HTTPException(503, f"The {name} of this run is not there yet: {error}. Try again.") from error
     except READ_ERRORS as error:
         raise HTTPException(404, f"The {name} of this run is not handed out: {error}") from error
     if download is None:
@@ -337,9 +343,7 @@ def _require_month(month: str | None) -> str:
         ) from None
 
 
-def _load_costs(
-    session: SessionDep, user: User, months: Sequence[str], team: str | None
-) -> tuple[list[PipelineCosts], list[str]]:
+def _load_costs(session: SessionDep, user: User, months: Sequence[str], team: str | None) -> LoadedCosts:
     """The costs of the pipelines that the user may read, stale ones too: they cost money while they ran."""
     known = list_pipeline_dags(session, with_stale=True)
     readable = filter_readable_dags(session, user, known)

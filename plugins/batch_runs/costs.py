@@ -20,7 +20,7 @@ from typing import Any
 from airflow.models.serialized_dag import SerializedDagModel
 from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 from botocore.config import Config
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, NoCredentialsError
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
@@ -30,6 +30,7 @@ from batch_inference.pricing.run_costs import CostDay, ScheduledRuns, read_days
 from batch_inference.reporting.cost_overview import PipelineCosts
 from batch_runs.airflow_state import PipelineDag, PipelinePlace, read_pipeline_place
 from batch_runs.jobs import FAST_FAIL_CONFIG, READ_ERRORS
+from sagemaker_jobs.airflow_compat import AirflowException
 from sagemaker_jobs.aws import get_client
 
 log = logging.getLogger(__name__)
@@ -44,6 +45,8 @@ CLIENT_SECONDS = 60
 #: A month of a thousand runs has some hundred kB; a larger object is not a month's costs.
 MAX_DOCUMENT_BYTES = 20_000_000
 MAX_PLACES = 1000
+#: Answers of S3 about a bucket that was deleted, or is no longer shared with Airflow.
+GONE_CODES = frozenset({"NoSuchBucket", "AccessDenied", "AllAccessDisabled", "InvalidAccessKeyId"})
 S3_CONFIG = FAST_FAIL_CONFIG.merge(Config(max_pool_connections=READ_THREADS))
 
 Month = tuple[Sequence[CostDay], ScheduledRuns]
@@ -63,12 +66,37 @@ _documents: OrderedDict[str, _Document] = OrderedDict()
 _lock = Lock()
 
 
-def load_costs(
-    session: Session, dags: Iterable[PipelineDag], months: Sequence[str]
-) -> tuple[list[PipelineCosts], list[str]]:
-    """The costs of these pipelines in these months, and a sentence for each pipeline whose costs cannot be read."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadedCosts:
+    """What pipelines cost, and which of them are in no sum.
+
+    Attributes:
+        problems: a sentence for each pipeline whose costs cannot be read.
+        left_out: the same by DAG id of those that Airflow has no file of any more, whose connection, bucket, permission
+            or DAG is gone as well: that is so for good.
+    """
+
+    costs: Sequence[PipelineCosts]
+    problems: Sequence[str]
+    left_out: Mapping[str, str]
+
+
+def load_costs(session: Session, dags: Iterable[PipelineDag], months: Sequence[str]) -> LoadedCosts:
+    """The costs of these pipelines in these months."""
     known = {dag.dag_id: dag for dag in dags}
     problems: list[str] = []
+    left_out: dict[str, str] = {}
+
+    def note(dag_id: str, error: Exception, *, is_lasting: bool) -> None:
+        log.warning("cannot read the costs of %s: %s", dag_id, error)
+        if is_lasting and known[dag_id].is_gone:
+            left_out[dag_id] = (
+                f"{dag_id}, whose file is gone, is in no sum and not in the CSV, as its costs cannot be read any "
+                f"more: {error}"
+            )
+        else:
+            problems.append(f"The costs of {dag_id} cannot be read, and no sum contains them: {error}")
+
     clients: dict[str, tuple[CostPaths, Any]] = {}
     for dag_id, place in read_places(session, known).items():
         try:
@@ -78,14 +106,14 @@ def load_costs(
             client = _open_client(place.aws_conn_id, place.region, window)
             clients[dag_id] = CostPaths(place.runs_prefix), client
         except READ_ERRORS as error:
-            problems.append(_describe_problem(dag_id, error))
+            note(dag_id, error, is_lasting=True)
     asked = [(dag_id, month) for dag_id in clients for month in months]
     with ThreadPoolExecutor(READ_THREADS) as pool:
         found = list(pool.map(lambda each: _try_to_read(*clients[each[0]], each[1]), asked))
     by_dag: dict[str, dict[str, Month]] = {}
     for (dag_id, month), result in zip(asked, found, strict=True):
         if isinstance(result, Exception):
-            problems.append(_describe_problem(dag_id, result))
+            note(dag_id, result, is_lasting=_is_place_gone(result))
         else:
             by_dag.setdefault(dag_id, {})[month] = result
     costs = [
@@ -97,13 +125,17 @@ def load_costs(
             next_run_at=None if known[dag_id].is_paused else known[dag_id].next_run_after,
         )
         for dag_id, read in by_dag.items()
+        if dag_id not in left_out
     ]
-    return costs, list(dict.fromkeys(problems))
+    return LoadedCosts(costs=costs, problems=list(dict.fromkeys(problems)), left_out=left_out)
 
 
-def _describe_problem(dag_id: str, error: Exception) -> str:
-    log.warning("cannot read the costs of %s: %s", dag_id, error)
-    return f"The costs of {dag_id} cannot be read, and no sum contains them: {error}"
+def _is_place_gone(error: Exception) -> bool:
+    """Whether there is no bucket, or nothing that lets Airflow read it: to ask again is of no use."""
+    if isinstance(error, ClientError):
+        return error.response["Error"]["Code"] in GONE_CODES
+    # Without its connection, a pipeline is asked for with Airflow's own credentials, if it has any.
+    return isinstance(error, NoCredentialsError | AirflowException)
 
 
 def read_places(session: Session, dag_ids: Iterable[str]) -> dict[str, PipelinePlace | ValueError]:

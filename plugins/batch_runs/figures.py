@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
@@ -180,11 +180,25 @@ def _read_stored_run(session: Session, run: Run) -> _StoredRun:
     except ValueError as error:
         problem = f"The run's files and jobs cannot be looked at: {error}"
     return _StoredRun(
-        xcoms=read_xcoms(session, run, WANTED_XCOMS),
+        xcoms=_read_xcoms(session, run, WANTED_XCOMS),
         place=place,
         place_problem=problem,
         jobs=read_stored_jobs(session, run),
         links=read_console_links(session, run),
+    )
+
+
+def _read_xcoms(
+    session: Session, run: Run, task_keys: Iterable[tuple[str, str]]
+) -> Mapping[tuple[str, str], Any]:
+    """See `read_xcoms`; those of `clean_up` only once the run has ended.
+
+    Of a cleared run that goes on, Airflow keeps what `clean_up` said of the attempt before until it starts again.
+    """
+    return read_xcoms(
+        session,
+        run,
+        [(task, key) for task, key in task_keys if run.has_ended or task != task_ids.CLEAN_UP],
     )
 
 
@@ -256,13 +270,19 @@ def _build_live_figures(
 
 
 def open_run_file(session: Session, run: Run, name: str) -> Download | None:
-    """A file of the run, one of `run_files.MEDIA_TYPES`; None if the run has none. Raises as `open_document`."""
+    """A file of the run, one of `run_files.MEDIA_TYPES`; None if the run has none.
+
+    Raises as `open_document`, and TimeoutError if S3 and SageMaker have not said in time which files there are.
+    """
     place = read_pipeline_place(session, run.dag_id)
     if name == REJECTS_FILE:
-        details = (load_figures(session, run).report or {}).get("reject_details")
+        figures = load_figures(session, run)
+        if not figures.is_complete:
+            raise TimeoutError(f"S3 and SageMaker have not answered in {MAX_PATIENCE_SECONDS:.0f} s")
+        details = (figures.report or {}).get("reject_details")
         return None if not details or not details["prefixes"] else open_rejects(place, details)
     task_id, key = DOCUMENTS[name]
-    value = read_xcoms(session, run, [(task_id, RETURN_VALUE)]).get((task_id, RETURN_VALUE))
+    value = _read_xcoms(session, run, [(task_id, RETURN_VALUE)]).get((task_id, RETURN_VALUE))
     uri = value.get(key) if isinstance(value, Mapping) else None
     return None if uri is None else open_document(place, str(uri))
 

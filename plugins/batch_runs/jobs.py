@@ -14,7 +14,8 @@ from typing import Any
 
 from airflow.providers.amazon.aws.hooks.sagemaker import SageMakerHook
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
+from botocore.exceptions import ConnectionError as AwsConnectionError
 from sqlalchemy.orm import Session
 
 from batch_inference.run import handoffs, task_ids
@@ -31,6 +32,8 @@ log = logging.getLogger(__name__)
 
 #: Errors of reading: a wrong connection, permission or content, or an error of AWS.
 READ_ERRORS = (AirflowException, ClientError, BotoCoreError, ValueError)
+#: Errors of an AWS that does not answer in time, or cannot be reached.
+NO_ANSWER_ERRORS = (TimeoutError, AwsConnectionError, HTTPClientError)
 DESCRIBE_INTERVAL_SECONDS = 3
 #: The most jobs of one stage that are described; more would be throttled by AWS.
 MAX_DESCRIBED_JOBS = 8

@@ -15,6 +15,7 @@ from batch_inference.reporting.summary import parse_summary
 from batch_inference.run.failures import FAILURE_KEY, Failure, parse_failure
 from batch_inference.run.outcomes import OUTCOME_KEY, RunOutcome, parse_due_time, parse_outcome
 from batch_inference.run.task_ids import CLEAN_UP, PLAN
+from batch_inference.verification.rejects import is_share_warned
 from batch_runs.airflow_state import (
     FileError,
     PipelineDag,
@@ -27,8 +28,11 @@ from batch_runs.airflow_state import (
 #: Number of runs in the bars and in the plots of a pipeline.
 LAST_RUN_COUNT = 30
 RETURN_VALUE = "return_value"
-#: A rejected share above it is shown in the colour of a warning.
-REJECTED_WARNING_SHARE = 0.05
+#: What is said of a failed run of which neither `clean_up` nor a task says why it failed.
+NO_REASON = (
+    "No task has left a reason: somebody marked the run as failed, or a process was killed or lost. "
+    "The logs of its tasks in Airflow may say more."
+)
 #: Kinds of runs that were meant to end without output: none is a pipeline's last run, or counts in plots and means.
 QUIET_KINDS = frozenset({"plan_only", "empty", "unchanged"})
 #: The words for the kind of a run.
@@ -51,8 +55,9 @@ TRIGGERS = {
 class RunRow:
     """A run and how it ended, or what is known of it so far.
 
-    `outcome` is that of `clean_up`; a run of an older version has only a `summary` of its report. `failure` is that of
-    a task, where the run goes on or `clean_up` told nothing; `deadline` that of its plan.
+    `outcome` is that of `clean_up`, once the run has ended; a run of an older version has only a `summary` of its
+    report. `failure` is that of a task, where the run goes on or its outcome does not say why it failed; `deadline`
+    that of its plan.
     """
 
     run: Run
@@ -69,7 +74,7 @@ class RunRow:
         # A run whose state a person has set is what they say.
         if self.run.state == "failed":
             return "held" if self.outcome is not None and self.outcome.kind == "held" else "failed"
-        if self.outcome is not None and self.outcome.kind not in ("failed", "held"):
+        if self.outcome is not None and not self.outcome.is_unsuccessful:
             return self.outcome.kind
         return "no_output" if self.summary is None else "published"
 
@@ -87,13 +92,11 @@ class RunRow:
     def headline(self) -> str | None:
         """Why the run failed or is held, or why a task of it failed that is tried again; None for other runs."""
         if self.kind in ("failed", "held"):
-            if self.outcome is not None and self.outcome.kind in ("failed", "held"):
+            if self.outcome is not None and self.outcome.is_unsuccessful:
                 return self.outcome.headline
             if self.failure is not None:
                 return f"{self.failure.task_id}: {self.failure.headline}"
-            return (
-                "No task has left a reason: its process was killed or lost. Its log in Airflow may say more."
-            )
+            return NO_REASON
         if self.kind == "running" and self.failure is not None:
             again = "is tried again" if self.failure.will_retry else "failed"
             return f"{self.failure.task_id} {again}: {self.failure.headline}"
@@ -104,7 +107,7 @@ class RunRow:
         """What to do about a run that failed; None where nothing is known."""
         if self.kind not in ("failed", "held"):
             return None
-        told = self.outcome if self.outcome is not None else self.failure
+        told = self.outcome if self.outcome is not None and self.outcome.is_unsuccessful else self.failure
         return None if told is None else told.advice
 
     @property
@@ -136,8 +139,9 @@ class RunRow:
 
     @property
     def has_many_rejects(self) -> bool:
-        """Whether the rejected share is above `REJECTED_WARNING_SHARE`."""
-        return (self.rejected_share or 0) > REJECTED_WARNING_SHARE
+        """Whether the rejected share is shown in the colour of a warning, see `is_share_warned`."""
+        records = self.records or {}
+        return is_share_warned(records.get("rejected") or 0, records.get("in") or 0)
 
     @property
     def dollars(self) -> float | None:
@@ -235,9 +239,12 @@ def load_run_rows(
 ) -> list[RunRow]:
     """The runs with how they ended: at most three queries, however many runs.
 
-    Why a task failed is read where `clean_up` told nothing, and only for the `explained` runs, by `dag_run_id`, or all.
+    Why a task failed is read where `clean_up` does not say it, and only for the `explained` runs, by `dag_run_id`, or
+    all.
     """
-    told = read_xcoms_of_runs(session, runs, (OUTCOME_KEY, RETURN_VALUE), CLEAN_UP)
+    # Of a cleared run that goes on, Airflow keeps what `clean_up` said of the attempt before.
+    ended = [run for run in runs if run.has_ended]
+    told = read_xcoms_of_runs(session, ended, (OUTCOME_KEY, RETURN_VALUE), CLEAN_UP)
     rows: dict[int, dict[str, Any]] = {}
     for run in runs:
         values = dict(told.get(run.dag_run_id, ()))
@@ -248,8 +255,8 @@ def load_run_rows(
     unexplained = [
         run
         for run in runs
-        if rows[run.dag_run_id]["outcome"] is None
-        and run.state not in ("success", "queued")
+        if run.state not in ("success", "queued")
+        and not ((outcome := rows[run.dag_run_id]["outcome"]) is not None and outcome.is_unsuccessful)
         and (explained is None or run.dag_run_id in explained)
     ]
     for dag_run_id, failures in read_xcoms_of_runs(session, unexplained, (FAILURE_KEY,)).items():

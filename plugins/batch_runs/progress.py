@@ -11,11 +11,9 @@ from batch_inference.common.formatting import format_dollars, format_duration
 from batch_inference.pricing.costs import sum_if_known
 from batch_inference.run import task_ids
 from batch_inference.run.outcomes import parse_due_time
-from batch_runs.airflow_state import Run, Task
+from batch_runs.airflow_state import DONE_STATES, Run, Task
 from batch_runs.jobs import ObjectCount
 
-#: States of a task that nothing follows in this run.
-_DONE_STATES = frozenset({"success", "skipped", "failed", "upstream_failed", "removed"})
 #: The stages of a run as people call them, with their tasks; a run has those of which it has a task.
 STAGES: tuple[tuple[str, frozenset[str]], ...] = (
     ("plan", frozenset({task_ids.PLAN, task_ids.AWAIT_APPROVAL})),
@@ -129,7 +127,7 @@ def _list_stages(tasks: Sequence[Task]) -> list[tuple[str, list[Task]]]:
 
 
 def _is_done(tasks: Sequence[Task]) -> bool:
-    return all(task.state in _DONE_STATES for task in tasks)
+    return all(task.is_done for task in tasks)
 
 
 def _describe_activity(tasks: Sequence[Task], job: Mapping[str, Any] | None) -> str:
@@ -141,7 +139,8 @@ def _describe_activity(tasks: Sequence[Task], job: Mapping[str, Any] | None) -> 
     if job is not None and job["ended_at"] is None and job["status"] != "unknown":
         where = f"{job['instance_count'] or 1} × {job['instance_type']}"
         return f"waits for {where}" if job["started_at"] is None else f"runs on {where}"
-    if "running" in states or "deferred" in states:
+    is_partly_done = any(task.state in DONE_STATES and not task.is_done for task in tasks)
+    if "running" in states or "deferred" in states or is_partly_done:
         return "runs"
     return "is about to start"
 

@@ -100,9 +100,9 @@ def list_notices(
         notices.append(Notice(level="info", word=word, text=text, advice=advice))
     if run.state == "failed" and not failed:
         notices.append(
-            Notice(level="bad", word="Failed", text=MARKED_FAILED)
-            if outcome is None
-            else Notice(level="bad", word="Failed", text=outcome.headline, advice=outcome.advice)
+            Notice(level="bad", word="Failed", text=outcome.headline, advice=outcome.advice)
+            if outcome is not None and outcome.is_unsuccessful
+            else Notice(level="bad", word="Failed", text=MARKED_FAILED)
         )
     if outcome is not None:
         notices += [Notice(level="warn", word="Warning", text=text) for text in outcome.warnings]

@@ -63,6 +63,8 @@ def list_failed_instances(session: Session, run: Run) -> list[FailedInstance]:
         .order_by(TaskInstance.end_date, TaskInstance.task_id, TaskInstance.map_index)
         .limit(MAX_FAILED_INSTANCES)
     )  # fmt: skip
+    rows = found.all()
+    next_tries = _read_next_tries(session, run) if any(row.state == UP_FOR_RETRY for row in rows) else {}
     instances = [
         FailedInstance(
             task_id=row.task_id,
@@ -71,12 +73,10 @@ def list_failed_instances(session: Session, run: Run) -> list[FailedInstance]:
             try_number=row.try_number,
             try_count=max(row.max_tries + 1, row.try_number),
             ended_at=row.end_date,
-            next_try_at=_read_next_try(session, run, row.task_id, row.map_index)
-            if row.state == UP_FOR_RETRY
-            else None,
+            next_try_at=next_tries.get((row.task_id, row.map_index)) if row.state == UP_FOR_RETRY else None,
             failure=parse_failure(parse_xcom_value(row.value)),
         )
-        for row in found.all()
+        for row in rows
     ]
     return _sort_by_cause(instances)
 
@@ -91,16 +91,30 @@ def _sort_by_cause(instances: Sequence[FailedInstance]) -> list[FailedInstance]:
     return sorted(instances, key=lambda each: (each.name != cause, each.task_id == CLEAN_UP))
 
 
-def _read_next_try(session: Session, run: Run, task_id: str, map_index: int) -> datetime | None:
-    """When Airflow may start the instance again, by its own rule; None if it has no such task any more."""
+def _read_next_tries(session: Session, run: Run) -> dict[tuple[str, int], datetime]:
+    """When Airflow may start the waiting instances again, by its own rule; by task id and map index.
+
+    Without those of tasks that the DAG does not have any more.
+    """
     stored = SerializedDagModel.get(run.dag_id, session=session)
-    where = (
-        TaskInstance.dag_id == run.dag_id, TaskInstance.run_id == run.run_id,
-        TaskInstance.task_id == task_id, TaskInstance.map_index == map_index,
-    )  # fmt: skip
-    instance = session.scalar(select(TaskInstance).where(*where))
-    if stored is None or instance is None or not stored.dag.has_task(task_id) or instance.end_date is None:
-        return None
-    instance.task = stored.dag.get_task(task_id)
-    next_try: datetime = instance.next_retry_datetime()
-    return next_try
+    if stored is None:
+        return {}
+    dag = stored.dag
+    waiting = session.scalars(
+        select(TaskInstance)
+        .where(
+            TaskInstance.dag_id == run.dag_id,
+            TaskInstance.run_id == run.run_id,
+            TaskInstance.state == UP_FOR_RETRY,
+            TaskInstance.end_date.is_not(None),
+        )
+        .order_by(TaskInstance.end_date, TaskInstance.task_id, TaskInstance.map_index)
+        .limit(MAX_FAILED_INSTANCES)
+    )
+    next_tries = {}
+    for instance in waiting:
+        if dag.has_task(instance.task_id):
+            instance.task = dag.get_task(instance.task_id)
+            next_try: datetime = instance.next_retry_datetime()  # type: ignore[no-untyped-call]
+            next_tries[instance.task_id, instance.map_index] = next_try
+    return next_tries

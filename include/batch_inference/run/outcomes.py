@@ -56,6 +56,11 @@ class RunOutcome(FrozenModel):
     report_json: str | None = None
     report_html: str | None = None
 
+    @property
+    def is_unsuccessful(self) -> bool:
+        """Whether the run failed or is held, so that `headline` and `advice` are about that."""
+        return self.kind in ("failed", "held")
+
     def to_xcom(self) -> dict[str, Any]:
         """The outcome as a JSON-safe dict."""
         return self.model_dump(mode="json")

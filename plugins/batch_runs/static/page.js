@@ -36,11 +36,13 @@
     const fresh = new DOMParser().parseFromString(text, "text/html").body;
     const before = body.querySelector("[data-state]").dataset.state;
     // What a person has opened, and where they are, stays.
-    const opened = [...body.querySelectorAll("details[open] > summary")].map((each) => each.textContent);
+    const summaries = [...body.querySelectorAll("details > summary")];
+    const opened = new Map(summaries.map((each) => [each.textContent, each.parentElement.open]));
     const focused = document.activeElement?.closest("#body a, #body summary")?.textContent;
     body.replaceChildren(...fresh.childNodes);
     for (const summary of body.querySelectorAll("details > summary")) {
-      summary.parentElement.open = opened.includes(summary.textContent);
+      // What was not there before is opened or folded as it comes.
+      summary.parentElement.open = opened.get(summary.textContent) ?? summary.parentElement.open;
     }
     if (focused) [...body.querySelectorAll("a, summary")].find((each) => each.textContent === focused)?.focus();
     const now = body.querySelector("[data-state]").dataset.state;

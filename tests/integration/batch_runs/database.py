@@ -77,6 +77,14 @@ class Database:
             where = (DagRun.dag_id == dag_id, DagRun.run_id == run_id)
             session.execute(update(DagRun).where(*where).values(**columns))
 
+    def change_dag(self, dag_id: str, **columns: Any) -> None:
+        """Give the `DagModel` of a DAG other values."""
+        from airflow.models.dag import DagModel
+        from sqlalchemy import update
+
+        with self._session() as session:
+            session.execute(update(DagModel).where(DagModel.dag_id == dag_id).values(**columns))
+
     def add_import_error(self, filename: str, text: str) -> None:
         """What Airflow keeps of a file that it could not parse."""
         from airflow.models.dagbundle import DagBundleModel

@@ -9,6 +9,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from batch_inference.aws.s3 import Storage
+from batch_inference.run.outcomes import RunOutcome
 from tests.integration.batch_runs.database import Database
 from tests.integration.batch_runs.test_published_runs import PUBLISHED, TOLD
 from tests.unit.builders import plan
@@ -84,6 +85,23 @@ def test_a_job_of_the_attempt_before_is_not_shown(read: Pages, ran: Database) ->
     ran.clear_tasks("open_one", "night", [task for task in TASKS if task != "plan"])
     assert "2 × ml.m5.xlarge churn-preprocess" not in read(RUN)
     assert "Clusters" not in read(RUN)
+
+
+def test_until_clean_up_starts_again_its_outcome_of_the_attempt_before_is_none_of_the_run(
+    browser: Callable[[str | None], TestClient], read: Pages, ran: Database
+) -> None:
+    """As after a clear of one task without what follows it: `clean_up` stays a success."""
+    told = RunOutcome(kind="failed", headline="The model is gone.", failed_task="publish", dollars=0.75)
+    ran.push_xcom("open_one", "night", "clean_up", told.to_xcom(), key="outcome")
+    assert "$0.75" in read(LIST)
+    ran.change_run("open_one", "night", state="running", end_date=None)
+    for address in (LIST, "./"):
+        assert "$0.75" not in read(address)
+    text = read(RUN)
+    assert "$0.75" not in text
+    assert "report.html" not in text
+    assert "There is no report" not in text
+    assert browser("viewer").get("file?name=report.html&dag_id=open_one&run_id=night").status_code == 404
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from fastapi.testclient import TestClient
 from batch_inference.aws.s3 import Storage
 from batch_inference.common.names import CostPaths, build_runs_prefix
 from batch_runs import costs
+from batch_runs.airflow_state import PipelinePlace
 from tests.integration.batch_runs.cost_months import build_run, write_months
 from tests.integration.batch_runs.database import Database
 
@@ -131,6 +132,38 @@ def test_a_month_that_cannot_be_read_is_said_and_gives_no_incomplete_download(
         assert "The costs of open_risk.fraud cannot be read, and no sum contains them" in text
         assert "$0.75 in all" in text
         assert browser("viewer").get("costs.csv?month=2026-03").status_code == 502
+
+
+@pytest.mark.parametrize("lost", ["bucket", "DAG"])
+def test_a_pipeline_that_is_gone_with_all_that_leads_to_its_costs_keeps_nobody_from_the_others(
+    database: Database,
+    storage: Storage,
+    browser: Browser,
+    read: Callable[[str], str],
+    monkeypatch: Any,
+    lost: str,
+) -> None:
+    """It is named, on the page and in a header; one that has its file is a problem."""
+    gone, error = PipelinePlace("aws_test", None, "s3://no-such-bucket/work/open_gone/"), ValueError("no DAG")
+    original = costs.read_places
+
+    def read_places(session: Any, dag_ids: Any) -> Any:
+        found = original(session, dag_ids)
+        return {**found, "open_gone": gone if lost == "bucket" else error} if "open_gone" in found else found
+
+    monkeypatch.setattr(costs, "read_places", read_places)
+    database.add_dag("open_gone", is_stale=True)
+    text = read("costs?month=2026-03")
+    assert "open_gone, whose file is gone, is in no sum and not in the CSV" in text
+    assert "$2.50 in all" in text
+    answer = browser("viewer").get("costs.csv?month=2026-03")
+    assert answer.status_code == 200
+    assert answer.headers["X-Left-Out"] == "open_gone"
+    assert "open_gone" not in answer.text
+    assert "X-Left-Out" not in browser("viewer").get("costs.csv?month=2026-03&team=open_risk").headers
+    database.change_dag("open_gone", is_stale=False)
+    assert "The costs of open_gone cannot be read" in read("costs?month=2026-03")
+    assert browser("viewer").get("costs.csv?month=2026-03").status_code == 502
 
 
 def test_a_month_is_asked_for_once_and_again_when_it_may_have_changed(

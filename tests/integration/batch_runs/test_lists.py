@@ -5,12 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import event
 
+import batch_runs
+from batch_inference.reporting.page import PAGE_FOLDER
 from batch_inference.run.failures import Failure
 from batch_inference.run.outcomes import RunOutcome
 from tests.integration.batch_runs.database import Database
@@ -107,6 +110,56 @@ def test_a_run_of_which_clean_up_said_nothing_is_explained_by_its_tasks(
     database.push_xcom("open_a", "night", "transform", failure.to_xcom(), key="failure")
     for address in ("./", "runs?dag_id=open_a"):
         assert "transform: No quota." in read(address)
+
+
+def test_a_run_that_published_and_failed_then_says_what_failed(read: Pages, database: Database) -> None:
+    """Its outcome says what it published, which is no reason."""
+    database.add_dag("open_a")
+    add_run(database, "open_a", "night", "published", **published(headline="Published 990 rows."))
+    database.change_run("open_a", "night", state="failed")
+    for address in ("./", "runs?dag_id=open_a"):
+        assert "No task has left a reason: somebody marked the run as failed" in read(address)
+    database.set_state("open_a", "night", "clean_up", "failed")
+    failure = Failure(
+        task_id="clean_up",
+        try_number=1,
+        at=1.0,
+        error="E",
+        headline="AWS denied it.",
+        message="AWS denied it.",
+        advice="Allow it.",
+    )
+    database.push_xcom("open_a", "night", "clean_up", failure.to_xcom(), key="failure")
+    for address in ("./", "runs?dag_id=open_a"):
+        assert "clean_up: AWS denied it." in read(address)
+    assert "Allow it." in read("runs?dag_id=open_a")
+
+
+def test_a_share_of_rejects_at_the_bound_is_a_warning_as_on_the_page_of_the_run(
+    browser: Browser, database: Database
+) -> None:
+    database.add_dag("open_a")
+    records = {"in": 20_000, "rejected": 1_000, "scored": 19_000}
+    add_run(database, "open_a", "night", "published", **published(records=records))
+    assert '<span class="warn">5%</span>' in browser("viewer").get("runs?dag_id=open_a").text
+
+
+def test_no_style_of_a_page_changes_what_another_sheet_says_of_the_same_elements() -> None:
+    """Every page has all sheets: those of the lists begin with a class of theirs."""
+    folder = Path(batch_runs.__file__).parent / "static"
+    sheets = [folder / "lists.css", folder / "page.css", PAGE_FOLDER / "style.css"]
+    own, *others = [
+        {
+            selector.strip()
+            for selectors in re.findall(
+                r"([^{}]+)\{", re.sub(r"/\*.*?\*/", "", sheet.read_text(), flags=re.S)
+            )
+            for selector in selectors.split(",")
+        }
+        for sheet in sheets
+    ]
+    assert own & set().union(*others) == set()
+    assert [selector for selector in own if re.fullmatch(r"[a-z]+[^.#\[:]*", selector)] == []
 
 
 def test_an_active_run_after_its_deadline_is_late_and_one_that_is_tried_again_says_why(

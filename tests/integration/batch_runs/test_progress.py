@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -37,8 +38,8 @@ def tasks(done: int, current: str = "running") -> list[Task]:
     states = ["success"] * done + [current] + ["waiting"] * len(TASKS)
     return [
         Task(
-            task_id=task_id, state=state, map_index=-1, started_at=None, ended_at=None, try_number=1,
-            task_instance_count=1,
+            task_id=task_id, state=state, is_done=state == "success", map_index=-1, started_at=None, ended_at=None,
+            try_number=1, task_instance_count=1,
         )
         for task_id, state in zip(TASKS, states, strict=False)
     ]  # fmt: skip
@@ -87,6 +88,14 @@ def test_what_a_stage_does_or_waits_for_is_said(job_times: dict[str, float], act
 
 def test_a_stage_that_waits_for_a_retry_says_so() -> None:
     assert progress(2, 100, current="up_for_retry").activity == "waits for its next try"
+
+
+def test_a_stage_of_which_one_instance_has_failed_goes_on_while_others_run() -> None:
+    *before, transform = tasks(4, current="failed")[:5]
+    mapped = replace(transform, is_done=False, task_instance_count=3)
+    found = build_progress(a_run(), [*before, mapped], PLAN, None, None, now=START)
+    assert found is not None
+    assert (found.stage, found.activity) == ("transform", "runs")
 
 
 @pytest.mark.parametrize(

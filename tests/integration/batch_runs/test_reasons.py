@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
+from sqlalchemy import event
 
 from batch_inference.aws.s3 import Storage
 from batch_inference.run.failures import Failure
@@ -94,6 +95,10 @@ def runs(database: Database, storage: Storage) -> None:
         checks=failure("checks", "The gate rows holds the run."),
         clean_up=outcome("held", "The gate rows holds the run.", failed_task="checks"))  # fmt: skip
     add("marked", {"plan": "success", "transform": "skipped", "clean_up": "success"})
+    add("published_and_marked", {"plan": "success", "publish": "success", "clean_up": "success"},
+        clean_up=outcome("published", "Published 5 rows at s3://data/out/."))  # fmt: skip
+    add("forgotten", {"plan": "success", "clean_up": "success"}, "success", plan=None)
+    add("too_early", {"plan": None, "clean_up": None}, plan=None)
     add("hostile", {"plan": "success", "transform": "failed", "clean_up": "failed"},
         transform=failure("transform", HOSTILE, advice=HOSTILE, message=HOSTILE * 2, log_lines=[HOSTILE]))  # fmt: skip
     add("waits", {"plan": "success", "preprocess": "up_for_retry", "clean_up": None}, "running",
@@ -194,6 +199,45 @@ def test_a_run_that_was_marked_as_failed_is_said_to_be(read: Pages) -> None:
     assert "Failed. The run failed, but none of its tasks did: somebody marked it as failed" in read(
         run("marked")
     )
+
+
+def test_a_published_run_that_was_marked_as_failed_did_not_fail_for_what_it_published(read: Pages) -> None:
+    text = read(run("published_and_marked"))
+    assert "Failed. The run failed, but none of its tasks did: somebody marked it as failed" in text
+    assert "Failed. Published" not in text
+
+
+def test_a_run_of_which_airflow_has_no_plan_did_not_end_before_it_unless_it_failed(read: Pages) -> None:
+    assert "Airflow no longer has the plan of this run" in read(run("forgotten"))
+    assert "This run ended before it had a plan." in read(run("too_early"))
+
+
+def test_the_tries_of_all_waiting_instances_are_read_at_once(browser: Browser, database: Database) -> None:
+    """However many there are, and the DAG is loaded once."""
+    from airflow import settings
+
+    queries: list[str] = []
+
+    def count(*given: Any) -> None:
+        queries.append(given[2])
+
+    def ask(run_id: str) -> int:
+        browser("viewer").get(run(run_id))
+        queries.clear()
+        assert browser("viewer").get(run(run_id)).text.count("The next try starts at") == len(waiting[run_id])
+        return len(queries)
+
+    waiting = {"one_waits": range(1), "many_wait": range(8)}
+    for run_id, indexes in waiting.items():
+        database.add_runs("open_one", [run_id], state="running")
+        for index in indexes:
+            database.add_tasks("open_one", run_id, {"join": "up_for_retry"}, map_index=index)
+            database.end_task("open_one", run_id, "join", START + timedelta(minutes=index), map_index=index)
+    event.listen(settings.engine, "before_cursor_execute", count)
+    try:
+        assert ask("many_wait") == ask("one_waits")
+    finally:
+        event.remove(settings.engine, "before_cursor_execute", count)
 
 
 def test_of_mapped_instances_the_first_that_failed_is_shown_and_the_others_are_folded(read: Pages) -> None:

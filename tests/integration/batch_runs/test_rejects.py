@@ -7,10 +7,11 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from botocore.exceptions import ReadTimeoutError
 from fastapi.testclient import TestClient
 
 from batch_inference.aws.s3 import Storage
-from batch_runs import run_files
+from batch_runs import figures, run_files
 from tests.integration.batch_runs.database import Database
 from tests.unit.builders import plan
 
@@ -163,3 +164,24 @@ def test_too_large_a_download_names_the_command_that_copies_it(
     answer = browser("viewer").get(file("many"))
     assert answer.status_code == 404
     assert f"aws s3 cp --recursive {ROOT}many/pre/rejects/ ." in answer.text
+
+
+@pytest.mark.parametrize("name", ["rejects.jsonl", "report.json"])
+def test_an_s3_that_does_not_answer_in_time_is_not_said_to_have_no_file(
+    browser: Browser, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    def time_out(*_: Any, **__: Any) -> Any:
+        raise ReadTimeoutError(endpoint_url="https://s3")
+
+    monkeypatch.setattr(
+        figures,
+        "load_figures",
+        lambda *_: figures.Figures(plan=None, outcome=None, report=None, is_complete=False),
+    )
+    monkeypatch.setattr(
+        figures, "_read_xcoms", lambda *_: {("clean_up", "return_value"): {"report_json": ROOT}}
+    )
+    monkeypatch.setattr(Storage, "head", time_out)
+    answer = browser("viewer").get(file("many", name))
+    assert answer.status_code == 503
+    assert "is not there yet" in answer.text
