@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         AirflowException,
         AirflowFailException,
         AirflowNotFoundException,
+        AirflowRescheduleException,
         AirflowSensorTimeout,
         AirflowSkipException,
         AirflowTaskTimeout,
@@ -40,6 +41,7 @@ __all__ = [
     "AirflowException",
     "AirflowFailException",
     "AirflowNotFoundException",
+    "AirflowRescheduleException",
     "AirflowSensorTimeout",
     "AirflowSkipException",
     "AirflowTaskTimeout",
@@ -82,6 +84,7 @@ _PLACES: dict[str, tuple[tuple[int, ...], str, str]] = {
     "AirflowException": _EXCEPTIONS,
     "AirflowFailException": _EXCEPTIONS,
     "AirflowNotFoundException": _EXCEPTIONS,
+    "AirflowRescheduleException": _EXCEPTIONS,
     "AirflowSensorTimeout": _EXCEPTIONS,
     "AirflowSkipException": _EXCEPTIONS,
     "AirflowTaskTimeout": _EXCEPTIONS,
@@ -98,6 +101,11 @@ _PLACES: dict[str, tuple[tuple[int, ...], str, str]] = {
     "TriggerRule": ((3, 1), "airflow.sdk", "airflow.utils.trigger_rule"),
     "conf": ((3, 2), "airflow.sdk.configuration", "airflow.configuration"),
     "get_listener_manager": ((3, 2), "airflow.sdk.listener", "airflow.listeners.listener"),
+    "redact": (
+        (3, 1),
+        "airflow.sdk._shared.secrets_masker",
+        "airflow.sdk.execution_time.secrets_masker",
+    ),
 }
 #: Names that are where they were in all versions that have them, here since something about them is particular:
 #: approval exists from 3.1 on, and SQLAlchemy 1.4, of Airflow 3.0, has `Select` only below `sqlalchemy.sql`.
@@ -118,6 +126,18 @@ def load_dag_bag(folder: str | Path, *, bundle_path: Path) -> DagBag:
     """The DAGs of the files in `folder`, and their import errors; the bundle is Airflow's own, of the DAGs folder."""
     named = {"bundle_name": "dags-folder"} if AIRFLOW_VERSION >= (3, 2) else {}
     return __getattr__("DagBag")(folder, bundle_path=bundle_path, **named)  # type: ignore[no-any-return]
+
+
+def mask_secrets(value: Any) -> Any:
+    """A text, or a JSON-safe value, with `***` in place of the secrets that Airflow masks in logs.
+
+    Unchanged where the installed Airflow has no masker at the place that is known here.
+    """
+    try:
+        redact = __getattr__("redact")
+    except (ImportError, AttributeError):
+        return value
+    return redact(value)
 
 
 def let_threads_ask_supervisor() -> None:

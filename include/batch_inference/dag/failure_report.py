@@ -9,10 +9,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from batch_inference.common.errors import BatchInferenceError
+from batch_inference.jobs.common.errors import JobError
 from batch_inference.publishing.claims import OvertakenError
 from batch_inference.run.failures import FAILURE_KEY, Failure, build_failure, is_for_people
 from sagemaker_jobs.airflow_compat import (
     AirflowFailException,
+    AirflowRescheduleException,
     AirflowSkipException,
     AirflowTaskTimeout,
     DownstreamTasksSkipped,
@@ -45,12 +48,16 @@ def report_failure(ti: Any) -> Iterator[None]:
     """
     try:
         yield
-    except (AirflowSkipException, DownstreamTasksSkipped):
+    except (AirflowSkipException, DownstreamTasksSkipped, AirflowRescheduleException):
         raise
     except (Exception, AirflowTaskTimeout, SystemExit) as error:
         if getattr(error, FAILURE_ATTRIBUTE, None) is not None:
             raise
-        failure = build_failure(error, ti)
+        failure = _try_build_failure(error, ti)
+        if failure is None:
+            if isinstance(error, BatchInferenceError | JobError):
+                raise TaskFailedError(type(error).__name__) from error
+            raise
         # Of a process that Airflow has lost, whose task has a reason of its own, or has succeeded.
         if not isinstance(error, OvertakenError):
             push_failure(ti, failure)
@@ -63,8 +70,18 @@ def report_failure(ti: Any) -> Iterator[None]:
         setattr(short, FAILURE_ATTRIBUTE, failure)
     else:
         return
-    # Outside of the handler and without a context: Airflow logs neither the long message nor the frames below.
+    # The error that has left the block is the context of this one, which `from None` suppresses: Airflow logs neither
+    # the long message nor the frames below.
     raise short from None
+
+
+def _try_build_failure(error: BaseException, ti: Any) -> Failure | None:
+    """The failure; None where it cannot be built, which is logged: it must not hide the task's error."""
+    try:
+        return build_failure(error, ti)
+    except Exception:
+        log.exception("The reason of this failure could not be described; the error of the task has it.")
+        return None
 
 
 def push_failure(ti: Any, failure: Failure) -> None:

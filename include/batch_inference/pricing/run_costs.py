@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import zlib
 from base64 import b64decode, b64encode
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -23,6 +23,11 @@ from batch_inference.pricing.costs import Prices, sum_if_known
 VERSION = 1
 #: Outcomes of runs that should have published, and did not.
 UNPUBLISHED_OUTCOMES = frozenset({"failed", "held"})
+
+
+def format_day(epoch_seconds: float) -> str:
+    """The UTC day of a time, such as `2026-11-27`."""
+    return datetime.fromtimestamp(epoch_seconds, UTC).date().isoformat()
 
 
 class JobCost(FrozenModel):
@@ -48,8 +53,7 @@ class JobCost(FrozenModel):
     @property
     def day(self) -> str:
         """The UTC day on which it counts, such as `2026-11-27`."""
-        moment = self.created_at if self.started_at is None else self.started_at
-        return datetime.fromtimestamp(moment, UTC).date().isoformat()
+        return format_day(self.created_at if self.started_at is None else self.started_at)
 
 
 class RunEfficiency(FrozenModel):
@@ -112,12 +116,29 @@ class RunCost(FrozenModel):
         """The months in which its jobs count, such as `2026-11`."""
         return sorted({job.day[:7] for job in self.jobs})
 
-    def add_earlier_jobs(self, earlier: RunCost) -> RunCost:
-        """This cost with the jobs that an earlier record of it has and AWS no longer lists."""
+    @property
+    def creation_months(self) -> list[str]:
+        """The months in which its jobs were created, where they count until they start."""
+        return sorted({format_day(job.created_at)[:7] for job in self.jobs})
+
+    def add_earlier(self, earlier: RunCost) -> RunCost:
+        """This cost with what an earlier record of the same plan knows.
+
+        That is: jobs that AWS no longer lists; how and when the run began that made them, as the run that releases a
+        held one is another; and that another run has published, which the held run does not undo.
+        """
         known = {job.job_name for job in self.jobs}
-        return self.model_copy(
-            update={"jobs": (*(job for job in earlier.jobs if job.job_name not in known), *self.jobs)}
-        )
+        update: dict[str, Any] = {
+            "jobs": (*(job for job in earlier.jobs if job.job_name not in known), *self.jobs),
+            "is_scheduled": earlier.is_scheduled,
+            "started_at": min(earlier.started_at, self.started_at),
+            "tags": self.tags or earlier.tags,
+        }
+        was_released = earlier.outcome == "published" and earlier.run_id != self.run_id
+        if was_released and self.outcome in UNPUBLISHED_OUTCOMES:
+            kept = ("run_id", "outcome", "ended_at", "records", "efficiency")
+            update |= {name: getattr(earlier, name) for name in kept}
+        return self.model_copy(update=update)
 
 
 def measure_efficiency(
@@ -286,8 +307,22 @@ class CostMonth:
         return [token for token, run in self.runs.items() if run.get("unended_jobs")]
 
     def add_run(self, cost: RunCost) -> CostMonth:
-        """This month with the run's part of it, which replaces what the month had of the run."""
-        return CostMonth(self.pipeline, self.month, {**self.runs, cost.token: _build_entry(cost, self.month)})
+        """This month with the run's part of it, which replaces what the month had of the run.
+
+        A run of which no job counts in this month any more has no part: its job started in the next month.
+        """
+        others = {token: entry for token, entry in self.runs.items() if token != cost.token}
+        own = {cost.token: _build_entry(cost, self.month)} if self.month in cost.months else {}
+        return CostMonth(self.pipeline, self.month, {**others, **own})
+
+    def sum_run(self, run_id: str, *, except_for: Container[str]) -> CostSums:
+        """The sums of a run in this month, without those of its plans with these tokens."""
+        return add_up(
+            CostSums.from_document(sums)
+            for token, entry in self.runs.items()
+            if entry.get("run_id") == run_id and token not in except_for
+            for sums in entry["days"].values()
+        )
 
     def to_document(self) -> dict[str, Any]:
         """The month as JSON-safe values.
@@ -314,10 +349,19 @@ class CostMonth:
 
     @classmethod
     def from_document(cls, document: Mapping[str, Any]) -> CostMonth | None:
-        """The month; None when another version wrote it, which the records of the runs replace."""
-        if document.get("version") != VERSION:
-            return None
-        return cls(document["pipeline"], document["month"], _unpack(document["runs"]))
+        """The month; None when another version wrote it, which the records of the runs replace.
+
+        Raises:
+            ValueError: the document is damaged.
+        """
+        try:
+            if document.get("version") != VERSION:
+                return None
+            found = cls(document["pipeline"], document["month"], _unpack(document["runs"]))
+            found.to_document()
+        except (AttributeError, KeyError, TypeError, ValueError, zlib.error) as error:
+            raise ValueError(f"it is not a month's costs: {type(error).__name__}: {error}") from error
+        return found
 
 
 def _pack(value: Any) -> str:
@@ -346,7 +390,9 @@ def read_days(document: Mapping[str, Any]) -> tuple[list[CostDay], ScheduledRuns
 
 def build_month(pipeline: str, month: str, costs: Iterable[RunCost]) -> CostMonth:
     """The month of these runs."""
-    return CostMonth(pipeline, month, {cost.token: _build_entry(cost, month) for cost in costs})
+    return CostMonth(
+        pipeline, month, {cost.token: _build_entry(cost, month) for cost in costs if month in cost.months}
+    )
 
 
 def _build_entry(cost: RunCost, month: str) -> dict[str, Any]:

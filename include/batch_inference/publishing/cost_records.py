@@ -10,14 +10,14 @@ import json
 import logging
 import random
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from concurrent.futures import ThreadPoolExecutor
 
 from botocore.exceptions import ClientError
 
 from batch_inference.aws.s3 import Storage
 from batch_inference.common.names import CostPaths
-from batch_inference.pricing.run_costs import CostMonth, RunCost, build_month
+from batch_inference.pricing.run_costs import CostMonth, CostSums, RunCost, add_up, build_month
 
 log = logging.getLogger(__name__)
 
@@ -33,19 +33,24 @@ class CostMonthConflictError(Exception):
 
 
 def write_run_cost(storage: Storage, paths: CostPaths, cost: RunCost) -> RunCost:
-    """Store what a run cost, and count it in its months; returns it with the jobs that only its earlier record has.
+    """Store what a run cost, and count it in its months; returns it with what only its earlier record has.
 
-    Idempotent: a second call for the same plan replaces what the first one wrote.
+    Idempotent: a second call for the same plan replaces what the first one wrote, in the month of a job's creation too,
+    where it counted before it started.
 
     Raises:
         CostMonthConflictError: see there.
     """
-    for month in cost.months:
+    written_before: set[str] = set()
+    for month in sorted({*cost.months, *cost.creation_months}):
         earlier = read_record(storage, paths.build_record_uri(month, cost.token))
-        cost = cost if earlier is None else cost.add_earlier_jobs(earlier)
-    for month in cost.months:
+        if earlier is not None:
+            cost = cost.add_earlier(earlier)
+            written_before |= {month, *earlier.months}
+    months = sorted({*cost.months, *written_before})
+    for month in months:
         storage.write(paths.build_record_uri(month, cost.token), cost.model_dump_json())
-    for month in cost.months:
+    for month in months:
         update_month(storage, paths, cost.pipeline, month, lambda found: found.add_run(cost))
     return cost
 
@@ -67,9 +72,7 @@ def update_month(
     """
     uri = paths.build_month_uri(month)
     for number in range(MAX_TRIES):
-        stored = storage.read_json_with_etag(uri)
-        etag = None if stored is None else stored[1]
-        found = None if stored is None else CostMonth.from_document(stored[0])
+        found, etag = read_month(storage, uri)
         changed = change(read_records(storage, paths, pipeline, month) if found is None else found)
         try:
             content = json.dumps(changed.to_document(), ensure_ascii=False, separators=(",", ":"))
@@ -83,6 +86,26 @@ def update_month(
         f"{uri} was changed by other runs {MAX_TRIES} times before it was written; `batch-inference costs "
         f"--rebuild` counts all runs again"
     )
+
+
+def read_month(storage: Storage, uri: str) -> tuple[CostMonth | None, str | None]:
+    """A month and its ETag; no month when there is none, another version wrote it, or it is damaged."""
+    stored = storage.read_snapshot(uri)
+    if stored is None:
+        return None, None
+    try:
+        return CostMonth.from_document(json.loads(stored.content)), stored.etag
+    except ValueError as error:
+        log.warning("%s is damaged, and is built again when a run of its month ends: %s", uri, error)
+        return None, stored.etag
+
+
+def sum_run(
+    storage: Storage, paths: CostPaths, months: Iterable[str], run_id: str, *, except_for: Container[str]
+) -> CostSums:
+    """What these months have of a run, without its plans with these tokens."""
+    found = (read_month(storage, paths.build_month_uri(month))[0] for month in months)
+    return add_up(month.sum_run(run_id, except_for=except_for) for month in found if month is not None)
 
 
 def read_records(storage: Storage, paths: CostPaths, pipeline: str, month: str) -> CostMonth:
@@ -100,8 +123,7 @@ def list_unended_runs(storage: Storage, paths: CostPaths, months: Iterable[str])
     """The records of the runs in these months that have a job that had not ended when it was counted."""
     tokens: dict[str, str] = {}
     for month in months:
-        stored = storage.read_json_with_etag(paths.build_month_uri(month))
-        found = None if stored is None else CostMonth.from_document(stored[0])
+        found, _ = read_month(storage, paths.build_month_uri(month))
         tokens |= dict.fromkeys([] if found is None else found.find_unended_tokens(), month)
     records = (read_record(storage, paths.build_record_uri(month, token)) for token, month in tokens.items())
     return [cost for cost in records if cost is not None]

@@ -14,7 +14,7 @@ from pydantic import Field, ValidationError
 from batch_inference.common.errors import BatchInferenceError
 from batch_inference.config.sections.record_rules import FrozenModel
 from batch_inference.jobs.common.errors import ConfigError, FunctionError, InputError, JobError, JoinError
-from sagemaker_jobs.airflow_compat import AirflowFailException
+from sagemaker_jobs.airflow_compat import AirflowFailException, AirflowSensorTimeout, mask_secrets
 from sagemaker_jobs.errors import SageMakerJobError
 
 #: XCom key of a task's Failure.
@@ -113,7 +113,7 @@ def _find_job_advice(error_class: type[BaseException] | None) -> tuple[str, str]
 
 
 def _choose_advice(error: BaseException) -> str | None:
-    own: str | None = getattr(error, "advice", None)
+    own: str | None = getattr(error, "advice", None) if is_for_people(error) else None
     if own is not None:
         return own
     if isinstance(error, ClientError) and error.response.get("Error", {}).get("Code") in _DENIED:
@@ -131,18 +131,22 @@ def build_failure(error: BaseException, ti: Any) -> Failure:
     """The failure of the task instance `ti`, which `error` ends.
 
     An AirflowFailException that one of this project's errors caused counts as that error. An error that is not for
-    people has its class in the headline.
+    people has its class in the headline, and none of its attributes is read: they may be anything. Secrets are masked
+    before a text is cut, so that no part of one is left.
     """
-    will_retry = not isinstance(error, AirflowFailException) and ti.try_number <= (ti.max_tries or 0)
+    is_final = isinstance(error, AirflowFailException | AirflowSensorTimeout)
+    will_retry = not is_final and ti.try_number <= (ti.max_tries or 0)
     if type(error) is AirflowFailException and error.__cause__ is not None:
         error = error.__cause__
     will_retry = will_retry and not isinstance(error, BatchInferenceError | JobError)
     if isinstance(error, SageMakerJobError):
         error = explain_job_error(error)
-    message = str(error).strip() or type(error).__name__
-    headline = getattr(error, "headline", None) or message.split("\n", 1)[0]
-    if not is_for_people(error) and not headline.startswith(type(error).__name__):
+    message = clean_text(str(error).strip() or type(error).__name__)
+    own: Any = error if is_for_people(error) else None
+    headline = clean_text(getattr(own, "headline", None) or message.split("\n", 1)[0])
+    if own is None and not headline.startswith(type(error).__name__):
         headline = f"{type(error).__name__}: {headline}"
+    advice, log_lines = _choose_advice(error), getattr(own, "log_lines", ())[:MAX_LOG_LINES]
     return Failure(
         task_id=ti.task_id,
         map_index=-1 if ti.map_index is None else ti.map_index,
@@ -151,10 +155,10 @@ def build_failure(error: BaseException, ti: Any) -> Failure:
         error=type(error).__name__,
         headline=shorten(headline, MAX_HEADLINE),
         message=_cut(message, MAX_MESSAGE),
-        advice=_choose_advice(error),
-        job_name=getattr(error, "job_name", None),
-        log_group=getattr(error, "log_group", None),
-        log_lines=tuple(_cut(line, MAX_LOG_LINE) for line in getattr(error, "log_lines", ())[:MAX_LOG_LINES]),
+        advice=None if advice is None else clean_text(advice),
+        job_name=getattr(own, "job_name", None),
+        log_group=getattr(own, "log_group", None),
+        log_lines=tuple(_cut(clean_text(line), MAX_LOG_LINE) for line in log_lines),
         will_retry=will_retry,
     )
 
@@ -167,6 +171,11 @@ def parse_failure(xcom_value: Any) -> Failure | None:
         return Failure.model_validate(xcom_value)
     except ValidationError:
         return None
+
+
+def clean_text(text: str) -> str:
+    """A text that XCom can hold and readers may see: secrets masked, and `?` for what UTF-8 cannot write."""
+    return str(mask_secrets(text.encode("utf-8", "replace").decode("utf-8")))
 
 
 def shorten(text: str, limit: int) -> str:

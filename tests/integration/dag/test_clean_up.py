@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
+from importlib import import_module
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,8 +12,10 @@ import pytest
 from batch_inference.dag.tasks import clean_up
 from batch_inference.dag.tasks.clean_up import RunFailedError, judge_run
 from batch_inference.planning.plan import Plan
+from batch_inference.publishing.claims import OvertakenError
 from batch_inference.run.failures import Failure
 from batch_inference.run.outcomes import OUTCOME_KEY, OutcomeKind, RunOutcome, parse_outcome
+from sagemaker_jobs import airflow_compat
 from tests.unit.builders import plan
 
 GOOD = {"plan": "success", "transform": "success", "publish": "success"}
@@ -129,6 +132,10 @@ def test_a_run_that_has_published_is_reported_whatever_else_fails(
             raise ConnectionError("no answer")
         return outcome.model_copy(update={"dollars": costs})
 
+    def notify(*_: Any) -> None:
+        assert "counted" in done, "a notifier may hang, and the outcome has no costs"
+
+    monkeypatch.setattr(clean_up, "notify_of_late_end", notify)
     monkeypatch.setattr(clean_up, "clean_up_run", remove)
     monkeypatch.setattr(clean_up, "write_report", report)
     monkeypatch.setattr(clean_up, "pull_plan", lambda _: RUN)
@@ -167,3 +174,96 @@ def test_a_run_that_has_published_is_reported_whatever_else_fails(
         assert outcome.headline == "the output is taken"
         # Else the error says it, which is logged when it leaves the task.
         assert ("the output is taken" in caplog.text) is bool(removal)
+
+
+class Ending:
+    """A `clean_up` whose parts note that they were called."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *, publish: str = "success") -> None:
+        self.done: list[str] = []
+        self.pushed: dict[str, Any] = {}
+        self.states = {**GOOD, "publish": publish, "clean_up": "running"}
+        self.ti = SimpleNamespace(
+            dag_id="churn",
+            get_task_states=lambda **_: {"r1": self.states},
+            xcom_pull=lambda task, **_: {"rows": 3, "output_uri": "s3://o/"} if task == "publish" else None,
+            xcom_push=lambda key, value: self.pushed.update({key: value}),
+        )
+
+        def note(name: str, value: Any) -> Any:
+            return lambda *_, **__: (self.done.append(name), value)[1]
+
+        monkeypatch.setattr(clean_up, "clean_up_run", note("removed", ["job"]))
+        monkeypatch.setattr(clean_up, "write_report", note("reported", REPORTED))
+        monkeypatch.setattr(clean_up, "pull_plan", lambda _: RUN)
+        monkeypatch.setattr(clean_up, "notify_of_late_end", note("notified", None))
+        monkeypatch.setattr(
+            clean_up, "record_run_costs", lambda outcome, *_, **__: note("counted", outcome)()
+        )
+
+    def run(self) -> Any:
+        """What `clean_up` returns."""
+        return clean_up.clean_up(
+            "churn", aws_conn_id="aws_default", region=None, runs_prefix="s3://work/churn/", ti=self.ti,
+            dag_run=SimpleNamespace(run_id="r1"),
+        )  # fmt: skip
+
+
+def fail_with(error: Exception) -> Any:
+    """A function that raises."""
+
+    def fail(*_: Any, **__: Any) -> Any:
+        raise error
+
+    return fail
+
+
+@pytest.mark.parametrize("publish", ["success", "failed"])
+def test_an_outcome_that_cannot_be_pushed_changes_nothing(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, publish: str
+) -> None:
+    """A good run stays good, a failed one says why, and both are counted."""
+    ending = Ending(monkeypatch, publish=publish)
+    ending.ti.xcom_push = fail_with(ConnectionError("the API does not answer"))
+    with pytest.raises(RunFailedError) if publish == "failed" else nullcontext():
+        ending.run()
+    assert ending.done[-2:] == ["counted", "notified"]
+    assert "could not be pushed to XCom" in caplog.text
+
+
+@pytest.mark.parametrize("broken", ["pull_plan", "pull_failures", "judge_run"])
+def test_jobs_are_removed_where_nobody_knows_how_the_run_ended(
+    monkeypatch: pytest.MonkeyPatch, broken: str
+) -> None:
+    """The error is raised, so that Airflow tries again; until then the run counts as failed."""
+    ending = Ending(monkeypatch)
+    monkeypatch.setattr(clean_up, broken, fail_with(ValueError("bad \udcff value")))
+    with pytest.raises(ValueError, match="bad"):
+        ending.run()
+    assert ending.done == ["removed", "counted", "notified"]
+    outcome = parse_outcome(ending.pushed[OUTCOME_KEY])
+    assert outcome is not None
+    assert (outcome.kind, outcome.headline) == (
+        "failed",
+        "How the run ended is not known: ValueError: bad ? value",
+    )
+
+
+def test_a_process_that_airflow_has_lost_says_and_counts_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its successor has written the report, and may have counted more jobs."""
+    ending = Ending(monkeypatch)
+    monkeypatch.setattr(clean_up, "write_report", fail_with(OvertakenError("another process has written it")))
+    with pytest.raises(OvertakenError):
+        ending.run()
+    assert (ending.done, ending.pushed) == (["removed"], {})
+
+
+def test_secrets_are_masked_in_the_outcome(monkeypatch: pytest.MonkeyPatch) -> None:
+    """XCom is not masked by Airflow."""
+    import_module(airflow_compat.redact.__module__).mask_secret("s3cr3t-value")
+    ending = Ending(monkeypatch, publish="failed")
+    broken = failure("publish", "no login with s3cr3t-value").to_xcom()
+    ending.ti.xcom_pull = lambda task, **_: [broken] if isinstance(task, list) else None
+    with pytest.raises(RunFailedError):
+        ending.run()
+    assert ending.pushed[OUTCOME_KEY]["headline"] == "no login with ***"

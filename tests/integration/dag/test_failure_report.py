@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import traceback
+from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,6 +15,7 @@ from batch_inference.dag.task_functions import report_failures
 from batch_inference.publishing.claims import OvertakenError
 from sagemaker_jobs.airflow_compat import (
     AirflowFailException,
+    AirflowRescheduleException,
     AirflowSkipException,
     AirflowTaskTimeout,
     TaskDeferred,
@@ -97,6 +99,8 @@ def test_a_task_that_defers_or_is_skipped_has_not_failed() -> None:
     assert report(skipped, ti) is skipped
     deferred = TaskDeferred(trigger=None, method_name="resume")  # type: ignore[arg-type]
     assert report(deferred, ti) is deferred
+    rescheduled = AirflowRescheduleException(datetime(2026, 1, 1, tzinfo=UTC))
+    assert report(rescheduled, ti) is rescheduled
     assert ti.pushed == {}
 
 
@@ -133,3 +137,34 @@ def test_paragraphs_keep_their_indentation_and_long_words() -> None:
     """A URI is not cut."""
     uri = "s3://bucket/" + "a" * 200
     assert format_paragraphs(f"found {uri}\n\n    x") == ["found", uri, "", "    x"]
+
+
+def test_a_text_that_utf_8_cannot_write_does_not_hide_the_error() -> None:
+    """As in a file that is not UTF-8."""
+    ti = Instance()
+    assert str(report(PlanError("bad \udcff cell"), ti)) == "PlanError: bad ? cell"
+    assert ti.pushed["failure"]["message"] == "bad ? cell"
+
+
+class UnreadableError(Exception):
+    """Its text cannot be made."""
+
+    def __str__(self) -> str:
+        raise KeyError("cell")
+
+
+class UnreadablePlanError(UnreadableError, PlanError):
+    """One of ours, which is final."""
+
+
+def test_a_failure_that_cannot_be_described_leaves_the_error_as_it_is(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """What decides on a retry is kept."""
+    ti, error, own = Instance(), UnreadableError(), UnreadablePlanError()
+    assert report(error, ti) is error
+    assert "could not be described" in caplog.text
+    raised = report(own, ti)
+    assert isinstance(raised, AirflowFailException)
+    assert raised.__cause__ is own
+    assert ti.pushed == {}

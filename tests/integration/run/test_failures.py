@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+from importlib import import_module
 from types import SimpleNamespace
 from typing import Any
 
@@ -29,6 +30,8 @@ from batch_inference.run.failures import (
     parse_failure,
     shorten,
 )
+from sagemaker_jobs import airflow_compat
+from sagemaker_jobs.airflow_compat import AirflowSensorTimeout
 from sagemaker_jobs.errors import JobFailed, JobFailedPermanently, SubmitFailed
 
 
@@ -113,11 +116,30 @@ def test_a_headline_ends_after_a_clause() -> None:
         (SubmitFailed("no capacity"), 2, True),
         (JobFailedPermanently("wrong"), 1, False),
         (PlanError("too dear"), 1, False),
+        (AirflowSensorTimeout("no answer in time"), 1, False),
     ],
 )
 def test_it_says_whether_airflow_tries_again(error: Exception, try_number: int, will_retry: bool) -> None:
     """The pages do not call a run failed that goes on."""
     assert build_failure(error, ti(try_number=try_number)).will_retry is will_retry
+
+
+def test_attributes_of_an_error_that_is_not_ours_are_not_read() -> None:
+    """They may be anything."""
+    error = ValueError("it broke")
+    for name in ("advice", "headline", "job_name", "log_group", "log_lines"):
+        setattr(error, name, 7)
+    failure = build_failure(error, ti())
+    assert (failure.headline, failure.advice, failure.log_lines) == ("ValueError: it broke", None, ())
+
+
+def test_secrets_are_masked_before_a_text_is_cut() -> None:
+    """Airflow masks logs only; a secret that is cut in two would not be found."""
+    import_module(airflow_compat.redact.__module__).mask_secret("s3cr3t-value")
+    error = JobFailed("x" * 295 + "s3cr3t-value", log_lines=("key=s3cr3t-value",), advice="not s3cr3t-value")
+    failure = build_failure(error, ti())
+    assert "s3cr" not in str(failure.to_xcom())
+    assert failure.log_lines == ("key=***",)
 
 
 def test_an_error_that_was_made_final_counts_as_itself() -> None:

@@ -100,7 +100,7 @@ def test_seconds_without_a_price_are_kept_apart() -> None:
 
 def test_jobs_that_only_an_earlier_record_has_are_kept() -> None:
     """AWS may list a job no longer, or not to this role."""
-    cost = run("t1", job("b")).add_earlier_jobs(run("t1", job("a"), job("b", billed_seconds=1.0)))
+    cost = run("t1", job("b")).add_earlier(run("t1", job("a"), job("b", billed_seconds=1.0)))
     assert [(each.job_name, each.billed_seconds) for each in cost.jobs] == [("a", 3600.0), ("b", 3600.0)]
 
 

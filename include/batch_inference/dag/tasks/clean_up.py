@@ -14,9 +14,17 @@ from batch_inference.dag.late_runs import notify_of_late_end
 from batch_inference.dag.tasks.report import write_report
 from batch_inference.dag.tasks.run_costs import record_run_costs
 from batch_inference.planning.plan import Plan
+from batch_inference.publishing.claims import OvertakenError
 from batch_inference.reporting.summary import TOTAL_FIGURES
 from batch_inference.reporting.warnings import build_warnings
-from batch_inference.run.failures import FAILURE_KEY, Failure, parse_failure
+from batch_inference.run.failures import (
+    FAILURE_KEY,
+    MAX_HEADLINE,
+    Failure,
+    clean_text,
+    parse_failure,
+    shorten,
+)
 from batch_inference.run.handoffs import SHARD_STATS, PlanNotReadyError, is_of_plan, pull_plan
 from batch_inference.run.outcomes import (
     OUTCOME_KEY,
@@ -26,6 +34,7 @@ from batch_inference.run.outcomes import (
     list_failed_task_ids,
 )
 from batch_inference.run.task_ids import AWAIT_PREPROCESS, CHECKS, CLEAN_UP, PUBLISH
+from sagemaker_jobs.airflow_compat import AirflowTaskTimeout, mask_secrets
 
 log = logging.getLogger(__name__)
 
@@ -78,34 +87,29 @@ def clean_up(
 
     Raises:
         RunFailedError: a task failed, or nothing was published although the run was meant to publish.
+        OvertakenError: another process of this task has written the report since. This one pushes and counts nothing.
     """
+    errors: list[BaseException] = []
+    plan: Plan | None = None
     try:
-        plan: Plan | None = pull_plan(ti)
+        plan = pull_plan(ti)
     except (HandoffError, PlanNotReadyError) as error:
         log.info("the plan is unknown, so jobs and models are found by their tags alone: %s", error)
-        plan = None
-    states = {
-        task: state
-        for task, state in ti.get_task_states(dag_id=ti.dag_id, run_ids=[dag_run.run_id])[
-            dag_run.run_id
-        ].items()
-        if task != CLEAN_UP
-    }
-    shard_stats = ti.xcom_pull(AWAIT_PREPROCESS, key=SHARD_STATS[1])
-    if plan is None or not is_of_plan(shard_stats, plan.nonce):
-        shard_stats = None  # of an earlier plan: `plan` was cleared
-    outcome = judge_run(
-        plan,
-        states,
-        pull_failures(ti, states),
-        shard_stats=shard_stats,
-        is_held=ti.xcom_pull(CHECKS, key="state") == "held",
-    )
-    reported: dict[str, Any] = {}
+    except Exception as error:  # noqa: BLE001 - raised at the end
+        errors.append(error)
+    try:
+        if errors:
+            raise errors[0]
+        states, shard_stats, outcome = judge_this_run(ti, dag_run.run_id, plan)
+    except Exception as error:  # noqa: BLE001 - raised at the end
+        states, shard_stats, outcome = {}, None, build_unknown_outcome(error)
+        errors = [error]
+    is_judged = not errors
     where = {
         "aws_conn_id": aws_conn_id if plan is None else plan.aws_conn_id,
         "region": region if plan is None else plan.region,
     }
+    removed: list[str] = []
     try:
         removed = clean_up_run(
             pipeline,
@@ -116,28 +120,76 @@ def clean_up(
             nonce=None if plan is None else plan.nonce,
         )
         log.info("stopped or deleted: %s", ", ".join(removed) or "nothing")
-    except Exception:
-        # What ends this task then must not hide why the run failed.
-        if outcome.kind in ("failed", "held"):
-            log_paragraphs(str(RunFailedError(outcome)))
+    except (Exception, AirflowTaskTimeout) as error:  # noqa: BLE001 - raised at the end
+        errors.append(error)
+    reported: dict[str, Any] = {}
+    try:
+        if states.get(PUBLISH) == "success":
+            reported = write_report(pipeline, ti=ti)
+            outcome = add_report(outcome, reported, ti.xcom_pull(PUBLISH))
+    except OvertakenError:
         raise
-    finally:
-        try:
-            if states.get(PUBLISH) == "success":
-                reported = write_report(pipeline, ti=ti)
-                outcome = add_report(outcome, reported, ti.xcom_pull(PUBLISH))
-        finally:
-            notify_of_late_end(pipeline, plan, {**context, "ti": ti, "dag_run": dag_run})
-            # Before it is known what the run cost: stopped jobs are billed until they end, and are waited for.
-            ti.xcom_push(key=OUTCOME_KEY, value=outcome.to_xcom())
-            outcome = add_costs(
-                outcome, pipeline, plan, **where, runs_prefix=runs_prefix, dag_id=ti.dag_id, dag_run=dag_run,
-                preprocess_busy_seconds=(shard_stats or {}).get("busy_seconds"),
-            )  # fmt: skip
-            ti.xcom_push(key=OUTCOME_KEY, value=outcome.to_xcom())
+    except (Exception, AirflowTaskTimeout) as error:  # noqa: BLE001 - raised at the end
+        errors.append(error)
+    # Before it is known what the run cost: stopped jobs are billed until they end, and are waited for.
+    push_outcome(ti, outcome)
+    outcome = add_costs(
+        outcome, pipeline, plan, **where, runs_prefix=runs_prefix, dag_id=ti.dag_id, dag_run=dag_run,
+        preprocess_busy_seconds=(shard_stats or {}).get("busy_seconds"),
+    )  # fmt: skip
+    push_outcome(ti, outcome)
+    # Last: notifiers are not ours, and may not return.
+    notify_of_late_end(pipeline, plan, {**context, "ti": ti, "dag_run": dag_run})
+    if errors:
+        for other in errors[1:]:
+            log.error("and another error:", exc_info=other)
+        # What ends this task then must not hide why the run failed.
+        if is_judged and outcome.kind in ("failed", "held"):
+            log_paragraphs(str(RunFailedError(outcome)))
+        raise errors[0]
     if outcome.kind in ("failed", "held"):
         raise RunFailedError(outcome)
     return {"removed": removed, **reported}
+
+
+def judge_this_run(
+    ti: Any, run_id: str, plan: Plan | None
+) -> tuple[dict[str, str | None], Mapping[str, Any] | None, RunOutcome]:
+    """The states of the run's other tasks, what preprocess counted for this plan, and how the run ended."""
+    found = ti.get_task_states(dag_id=ti.dag_id, run_ids=[run_id])[run_id]
+    states = {task: state for task, state in found.items() if task != CLEAN_UP}
+    shard_stats = ti.xcom_pull(AWAIT_PREPROCESS, key=SHARD_STATS[1])
+    if plan is None or not is_of_plan(shard_stats, plan.nonce):
+        shard_stats = None  # of an earlier plan: `plan` was cleared
+    outcome = judge_run(
+        plan,
+        states,
+        pull_failures(ti, states),
+        shard_stats=shard_stats,
+        is_held=ti.xcom_pull(CHECKS, key="state") == "held",
+    )
+    return states, shard_stats, outcome
+
+
+def build_unknown_outcome(error: Exception) -> RunOutcome:
+    """The outcome of a run of which `error` keeps `clean_up` from knowing how it ended."""
+    headline = clean_text(f"How the run ended is not known: {type(error).__name__}: {error}")
+    return RunOutcome(
+        kind="failed",
+        failed_task=CLEAN_UP,
+        headline=shorten(headline, MAX_HEADLINE),
+        advice=f"Clear `{CLEAN_UP}`; its log has the error.",
+    )
+
+
+def push_outcome(ti: Any, outcome: RunOutcome) -> None:
+    """Push the outcome to XCom, secrets masked. An error is logged: it changes nothing about how the run ended."""
+    try:
+        ti.xcom_push(key=OUTCOME_KEY, value=mask_secrets(outcome.to_xcom()))
+    except Exception:
+        log.exception(
+            "The outcome of the run could not be pushed to XCom; the lists show Airflow's states alone."
+        )
 
 
 def add_costs(outcome: RunOutcome, *args: Any, **kwargs: Any) -> RunOutcome:
