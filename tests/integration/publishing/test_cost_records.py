@@ -104,3 +104,29 @@ def test_what_runs_cost_is_no_rate(storage: Storage) -> None:
     prefix = build_history_prefix(work=of.work, pipeline=of.name)
     assert len(storage.list_uris(prefix)) == 2
     assert read_rate_history(storage, of) == [row()]
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"version": 1}', '{"version": 1, "runs": "?"}'])
+def test_a_damaged_month_is_built_again(storage: Storage, content: str) -> None:
+    """By the next run that ends, and by hand."""
+    paths = open_paths(f"damaged-{len(content)}")
+    write_run_cost(storage, paths, run("t1"))
+    for write in (
+        lambda: write_run_cost(storage, paths, run("t1")),
+        lambda: rebuild_month(storage, paths, "churn", "2026-11"),
+    ):
+        storage.write(paths.build_month_uri("2026-11"), content)
+        assert list_unended_runs(storage, paths, ["2026-11"]) == []
+        write()
+        assert read_dollars(storage, paths) == pytest.approx(0.36)
+
+
+def test_a_job_that_started_in_the_next_month_counts_there_alone(storage: Storage) -> None:
+    """It was counted in the month of its creation while it waited for instances."""
+    paths = open_paths("waiting")
+    write_run_cost(storage, paths, run("t1", job(start=None)))
+    assert read_dollars(storage, paths) == pytest.approx(0.36)
+    write_run_cost(storage, paths, run("t1", job(start=NIGHT + 7200)))
+    assert (read_dollars(storage, paths), read_dollars(storage, paths, "2026-12")) == (0, pytest.approx(0.36))
+    rebuild_month(storage, paths, "waiting", "2026-11")
+    assert read_dollars(storage, paths) == 0

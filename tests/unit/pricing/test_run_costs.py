@@ -179,3 +179,41 @@ def test_the_best_trial_says_what_its_settings_would_have_saved(trial: dict[str,
     report = {**REPORT, "trials": [stage(instance_count=1, bytes=100_000, **trial)]}
     found = measure_efficiency(report, PRICES, seconds_to_spare=None)
     assert found.trial_dollars == pytest.approx(saved)
+
+
+def test_the_run_that_releases_a_held_one_does_not_say_how_that_began() -> None:
+    """A person released what the schedule had started; the held run, cleared later, does not undo it."""
+    held = run("t1", outcome="held", records=None, run_id="nightly")
+    released = run("t1", run_id="manual", is_scheduled=False, started_at=NIGHT + 9000, tags={}).add_earlier(
+        held
+    )
+    assert (released.outcome, released.records, released.is_scheduled) == ("published", 1000, True)
+    assert (released.started_at, released.tags) == (NIGHT, {"team": "risk"})
+    for outcome in ("held", "failed"):
+        again = held.model_copy(update={"outcome": outcome}).add_earlier(released)
+        assert (again.outcome, again.records, again.run_id) == ("published", 1000, "manual")
+    # What the same run says later is true.
+    assert run("t1", outcome="failed").add_earlier(run("t1")).outcome == "failed"
+
+
+def test_a_job_that_started_in_the_next_month_leaves_the_month_of_its_creation() -> None:
+    """It counted there until it started."""
+    month = build_month("churn", "2026-11", [run("t1", job(start=None)), run("t2")])
+    started = run("t1", job(start=NIGHT + 7200))
+    assert list(month.add_run(started).runs) == ["t2"]
+    assert build_month("churn", "2026-11", [started]).runs == {}
+
+
+def test_the_plans_of_a_run_are_summed_without_those_that_are_known() -> None:
+    """By the run's id."""
+    month = build_month("churn", "2026-11", [run("t1", run_id="r"), run("t2", run_id="r"), run("t3")])
+    assert month.sum_run("r", except_for={"t2"}).dollars == pytest.approx(0.36)
+    assert month.sum_run("other", except_for=()) == CostSums()
+
+
+@pytest.mark.parametrize("changes", [{"runs": "?"}, {"runs": "eJw="}, {"pipeline": None, "runs": 5}])
+def test_a_damaged_month_is_an_error_of_one_kind(changes: dict[str, Any]) -> None:
+    """Whatever is damaged."""
+    document = build_month("churn", "2026-11", [run("t1")]).to_document()
+    with pytest.raises(ValueError, match="it is not a month's costs"):
+        CostMonth.from_document({**document, **changes})
