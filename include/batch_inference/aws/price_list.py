@@ -36,6 +36,14 @@ MAX_AGE = timedelta(days=7)
 _TIMEOUTS = Config(connect_timeout=3, read_timeout=20, retries={"total_max_attempts": 2, "mode": "standard"})
 
 
+class PriceListFormError(Exception):
+    """AWS's answer cannot be read as a price list."""
+
+
+#: Errors for a price list that AWS does not send, refuses, or sends in an unknown form.
+PRICE_LIST_ERRORS = (*CALL_ERRORS, PriceListFormError)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FoundPrices:
     """Prices for a plan; `note` is a sentence that says why they are not AWS's of today. `is_new`: not yet in S3."""
@@ -58,7 +66,7 @@ def find_prices(storage: Storage, pipeline: Pipeline, params: RunParams, region:
         return FoundPrices(prices=kept)
     try:
         found = fetch_prices(pipeline.aws_conn_id, region, today)
-    except CALL_ERRORS as error:
+    except PRICE_LIST_ERRORS as error:
         reason = explain_failure(error)
     else:
         if found.per_hour:
@@ -85,14 +93,23 @@ def keep_prices(storage: Storage, pipeline: Pipeline, found: FoundPrices) -> Non
 
 
 def fetch_prices(aws_conn_id: str | None, region: str, today: date) -> Prices:
-    """AWS's price list of a region. Raises ClientError or BotoCoreError when AWS does not answer or refuses it."""
+    """AWS's price list of a region.
+
+    Raises:
+        ClientError, BotoCoreError: AWS refuses it, or does not answer.
+        PriceListFormError: AWS's answer has an unknown form.
+    """
     hook: Any = AwsBaseHook(
         aws_conn_id=aws_conn_id,
         client_type="pricing",
         region_name=choose_endpoint_region(region),
         config=_TIMEOUTS,
     )
-    return parse_price_list(list_products(get_client(hook), region), region=region, as_of=today)
+    client = get_client(hook)
+    try:
+        return parse_price_list(list_products(client, region), region=region, as_of=today)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise PriceListFormError(f"{type(error).__name__}: {error}") from error
 
 
 def list_products(client: Any, region: str) -> Iterator[str]:
@@ -125,4 +142,6 @@ def explain_failure(error: Exception) -> str:
         if "AccessDenied" in code or "Unauthorized" in code:
             return f"{code}, allow pricing:GetProducts to Airflow's role"
         return f"{code}, {error.response['Error'].get('Message') or 'without a message'}".rstrip(".")
+    if isinstance(error, PriceListFormError):
+        return f"its answer has an unknown form ({error})"
     return f"no answer ({type(error).__name__})"

@@ -130,6 +130,27 @@ def test_aws_is_not_asked_where_the_pipeline_states_all_prices(of_run: Pipeline)
     assert find(own, transform_instance_type="ml.c5.xlarge").note is not None
 
 
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        ("no JSON", "JSONDecodeError: Expecting value: line 1 column 1 (char 0)"),
+        ("{}", "KeyError: 'product'"),
+        ('{"product": {"attributes": []}}', "AttributeError: 'list' object has no attribute 'get'"),
+        ("[]", "TypeError: list indices must be integers or slices, not str"),
+    ],
+)
+def test_an_answer_of_unknown_form_does_not_fail_a_plan(
+    monkeypatch: pytest.MonkeyPatch, answer: str, reason: str
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", build_aws_connection("http://127.0.0.1:9"))
+    monkeypatch.setattr(price_list, "list_products", lambda *_: iter([answer]))
+    config = pipeline()
+    found = find_prices(Storage(config.aws_conn_id, REGION), config, RunParams(), REGION)
+    assert found.prices == load_prices()
+    assert found.note is not None
+    assert found.note.endswith(f"cannot be used: its answer has an unknown form ({reason}).")
+
+
 def test_an_aws_without_the_service_is_not_waited_for(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import click
-from botocore.exceptions import BotoCoreError, ClientError
 
 from batch_inference.cli.aws.plan import use_airflow_without_database
 from batch_inference.common.errors import PriceListError
@@ -34,13 +33,13 @@ def command(region: str | None, output: Path | None, conn_id: str, endpoint_url:
     batch-inference prices --region eu-west-1
     batch-inference prices --output include/batch_inference/pricing/prices.yaml
     """
-    from batch_inference.aws.price_list import explain_failure, fetch_prices
+    from batch_inference.aws.price_list import PRICE_LIST_ERRORS, explain_failure, fetch_prices
 
     region = region or load_prices().region
     try:
         with use_airflow_without_database(conn_id, endpoint_url):
             prices = fetch_prices(conn_id, region, datetime.now(UTC).date())
-    except (ClientError, BotoCoreError) as error:
+    except PRICE_LIST_ERRORS as error:
         raise PriceListError(
             f"AWS's price list of {region} cannot be read: {explain_failure(error)}"
         ) from error
