@@ -42,13 +42,15 @@ class KeptFiles:
         return _URI.sub(lambda found: places.get(found[0], found[0]), text)
 
 
-def keep_run_files(client: Any, paths: RunPaths, runs_folder: Path) -> KeptFiles:
-    """Copy plan, checks, report and rejects of a run to a folder of its own below `runs_folder`."""
-    kept = KeptFiles(runs_folder / paths.root.rstrip("/").rpartition("/")[2])
+def build_kept_files(paths: RunPaths, runs_folder: Path) -> KeptFiles:
+    """The folder of a run below `runs_folder`, without a file yet."""
+    return KeptFiles(runs_folder / paths.root.rstrip("/").rpartition("/")[2])
+
+
+def keep_run_files(client: Any, paths: RunPaths, kept: KeptFiles) -> None:
+    """Copy plan, checks, report and rejects of a run to its folder, in place of what is there."""
     shutil.rmtree(kept.folder, ignore_errors=True)
-    kept.folder.mkdir(parents=True)
     copy_objects(client, paths.root, kept, kept.folder, wanted=_COPIED)
-    return kept
 
 
 def copy_objects(
@@ -78,7 +80,7 @@ def _is_below(path: Path, folder: Path) -> bool:
 def delete_old_folders(newest: Path) -> None:
     """Delete the oldest folders beside `newest` until KEPT_RUNS and KEPT_BYTES are kept to."""
     folders = sorted(
-        (path for path in newest.parent.iterdir() if path.is_dir() and path != newest),
+        (path for path in newest.parent.glob("*") if path.is_dir() and path != newest),
         key=lambda path: path.stat().st_mtime,
         reverse=True,
     )
@@ -86,7 +88,7 @@ def delete_old_folders(newest: Path) -> None:
     for number, folder in enumerate(folders, start=2):
         size += _measure_bytes(folder)
         if number > KEPT_RUNS or size > KEPT_BYTES:
-            shutil.rmtree(folder)
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _measure_bytes(folder: Path) -> int:

@@ -36,6 +36,7 @@ from batch_inference.cli.laptop.environment import (
 from batch_inference.cli.laptop.kept_files import (
     KEPT_RUNS,
     KeptFiles,
+    build_kept_files,
     copy_objects,
     delete_old_folders,
     keep_run_files,
@@ -333,11 +334,8 @@ def score_input(
             paths = RunPaths.from_run_id(
                 work=pipeline.work, pipeline=pipeline.name, run_id=follower.run_id or ""
             )
-            kept = keep_run_files(client, paths, project.state_folder / "runs")
-            report = read_json_if_written(client, paths.report_json)
-            if report is not None and output is None and endpoint_url is None:
-                copy_objects(client, report["output"]["uri"], kept, kept.folder / "output")
-            delete_old_folders(kept.folder)
+            runs_folder = project.state_folder / "runs"
+            kept = keep_files(client, paths, runs_folder, with_output=output is None and endpoint_url is None)
             status, published_uri = report_outcome(client, paths, follower, log, kept)
             if output is not None and published_uri is not None:
                 os.umask(outer_umask)  # the folder is the caller's
@@ -346,6 +344,23 @@ def score_input(
             print_kept_files(kept)
         print(f"\nTotal time: {format_duration(time.monotonic() - started_at)}")
         return status
+
+
+def keep_files(client: Any, paths: RunPaths, runs_folder: Path, *, with_output: bool) -> KeptFiles:
+    """Copy the files of the run below `runs_folder`, if wanted its published rows too, and delete those of old runs.
+
+    A disk that is full, or is not writable, hides nothing of how the run ended: its error is printed.
+    """
+    kept = build_kept_files(paths, runs_folder)
+    try:
+        keep_run_files(client, paths, kept)
+        report = read_json_if_written(client, paths.report_json) if with_output else None
+        if report is not None:
+            copy_objects(client, report["output"]["uri"], kept, kept.folder / "output")
+        delete_old_folders(kept.folder)
+    except OSError as error:
+        print(f"\nThe files of the run could not be kept: {error}")
+    return kept
 
 
 def print_kept_files(kept: KeptFiles) -> None:
