@@ -357,6 +357,7 @@ def _merge_pieces(
         "version": 1,
         "refused": refused,
         "rejects": paths.rejects,
+        "withheld_columns": summary.withheld_columns,
         "reject_groups": summary.list_groups(),
         "shards": merged_shards,
     }

@@ -13,7 +13,7 @@ from batch_inference.jobs.preprocess.rejects import MAX_GROUPS, OTHER_COLUMNS, m
 #: From this share of rejected records on, a run has a warning.
 WARNED_SHARE = 0.05
 #: The most frequent groups of a run, which have examples.
-EXAMPLE_GROUPS = 50
+EXAMPLE_GROUPS = 20
 #: Name of the document below the prefix of the preprocessing job.
 REJECTS_NAME = "rejects.json"
 
@@ -83,19 +83,24 @@ def collect_reject_details(
 
     `shard_stats` are the counts of `await_preprocess`, `resolutions` those of its transform jobs. `read_json` reads a
     URI; what it raises is raised. Values are JSON-safe. A run of an earlier version has no rejects.json, and no
-    groups.
+    groups. A prefix is left out where no document beside it says which columns are withheld.
     """
     uri = shard_stats.get("reject_summary")
     document = RejectsDocument.model_validate(read_json(uri)) if uri else RejectsDocument(records_in=0)
     lists = [[group.model_dump(mode="json") for group in document.reject_groups]]
     prefixes = [f"{uri.removesuffix(REJECTS_NAME)}rejects/"] if uri and document.reject_groups else []
+    withheld = dict.fromkeys(document.withheld_columns)
     for resolution in resolutions:
-        if resolution["rejects"]:
-            lists.append(read_json(resolution["document"]).get("reject_groups", []))
+        if not resolution["rejects"]:
+            continue
+        refused = read_json(resolution["document"])
+        lists.append(refused.get("reject_groups", []))
+        withheld.update(dict.fromkeys(refused.get("withheld_columns", ())))
+        if uri or "withheld_columns" in refused:
             prefixes.append(resolution["rejects"])
     return {
         "groups": sort_groups(lists),
-        "withheld_columns": list(document.withheld_columns),
+        "withheld_columns": list(withheld),
         "prefixes": prefixes,
     }
 
