@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from batch_inference.common.formatting import format_count, format_duration, format_share
 from batch_inference.reporting.summary import parse_summary
 from batch_inference.run.failures import FAILURE_KEY, Failure, parse_failure
-from batch_inference.run.outcomes import OUTCOME_KEY, RunOutcome, parse_due_time, parse_outcome
+from batch_inference.run.outcomes import OUTCOME_KEY, QUIET_KINDS, RunOutcome, parse_due_time, parse_outcome
 from batch_inference.run.task_ids import CLEAN_UP, PLAN
 from batch_inference.verification.rejects import is_share_warned
 from batch_runs.airflow_state import (
@@ -34,7 +34,6 @@ NO_REASON = (
     "The logs of its tasks in Airflow may say more."
 )
 #: Kinds of runs that were meant to end without output: none is a pipeline's last run, or counts in plots and means.
-QUIET_KINDS = frozenset({"plan_only", "empty", "unchanged"})
 #: The words for the kind of a run.
 KIND_WORDS = {
     "published": "published", "plan_only": "plan only", "empty": "empty input", "unchanged": "unchanged",

@@ -135,6 +135,14 @@ def test_output_is_open_for_what_publish_writes_alone() -> None:
     assert not put("b/2026-01-31/07/manual__x/_manifest.json")
 
 
+def test_the_janitor_keeps_and_removes_entries_of_late_runs() -> None:
+    notify = {"on_late": [{"notifier": "chat.Chat"}]}
+    document = build_policies(changed(work="s3://work-bucket/a/", notify=notify))["janitor"]
+    entry = "arn:aws:s3:::work-bucket/a/abalone/_late/r.json"
+    for action in ("GetObject", "PutObject", "DeleteObject"):
+        assert find_allowing_statements(document, Call(f"s3:{action}", entry))
+
+
 def test_characters_that_iam_reads_as_patterns_are_taken_as_they_are() -> None:
     """A `*` in a prefix does not open its neighbours."""
     document = build_policies(changed(work="s3://work-bucket/a*b/$c?"))["airflow"]

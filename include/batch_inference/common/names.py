@@ -130,6 +130,11 @@ def build_prices_uri(*, work: str, pipeline: str, region: str) -> str:
     return f"{build_runs_prefix(work=work, pipeline=pipeline)}_prices/{region}.json"
 
 
+def build_late_prefix(*, work: str, pipeline: str) -> str:
+    """Prefix of what names the late runs of which somebody may still have to be notified, also after their end."""
+    return f"{build_runs_prefix(work=work, pipeline=pipeline)}_late/"
+
+
 class _Below:
     """A URI below the root of the paths that have it."""
 

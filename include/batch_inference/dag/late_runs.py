@@ -5,6 +5,9 @@ else has. So a scheduler that is killed and started again, a retry, and two proc
 that fails is called again by the next process that looks, up to `MAX_ATTEMPTS` times. A process that was killed between
 a notifier and the note of it is taken for lost after `CLAIM_SECONDS`, and what it has not noted is called again: a
 notice that is repeated is better than one that is lost.
+
+Before a process claims the notice of a run it writes the run's entry below `_late/`. The janitor goes through these
+entries, whether their runs go on or have ended, and deletes those of which everybody was notified.
 """
 
 from __future__ import annotations
@@ -15,14 +18,15 @@ import secrets
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from types import SimpleNamespace
 from typing import Any, Literal
 
 from airflow.sdk import DAG
 
 from batch_inference.aws.s3 import Storage
-from batch_inference.common.names import RunPaths
+from batch_inference.common.names import RunPaths, build_late_prefix, slugify_run_id
 from batch_inference.config.pipeline import Pipeline
 from batch_inference.config.pipeline_files import load_pipeline_by_id
 from batch_inference.config.sections.record_rules import FrozenModel
@@ -39,6 +43,8 @@ log = logging.getLogger(__name__)
 #: After this time a process that has claimed a notice, and has not noted its end, is lost.
 CLAIM_SECONDS = 600.0
 MAX_ATTEMPTS = 5
+#: After this time the janitor no longer tries to finish a notice.
+GIVE_UP_AFTER = timedelta(days=1)
 
 
 class LateNotice(FrozenModel):
@@ -59,6 +65,19 @@ class LateNotice(FrozenModel):
     claimed_at: float | None
     claimed_by: str
 
+    @property
+    def is_finished(self) -> bool:
+        """Whether no notifier is to be called any more."""
+        return not self.waiting or (self.claimed_at is None and self.attempts >= MAX_ATTEMPTS)
+
+
+class LateEntry(FrozenModel):
+    """`_late/<run>.json`: a run of which somebody may still have to be notified."""
+
+    version: Literal[1] = 1
+    run_id: str
+    sentence: str
+
 
 def notify_of_late_runs(**context: Any) -> list[str]:
     """The janitor's task: notify of the late runs of all pipelines; returns their ids.
@@ -70,28 +89,92 @@ def notify_of_late_runs(**context: Any) -> list[str]:
 
 
 def notify_of_pipeline(pipeline: Pipeline, context: Mapping[str, Any]) -> list[str]:
-    """Notify of each run of the pipeline that goes on and is late, or will be; the ids of these runs.
+    """Notify of each run of the pipeline that goes on and is late, or will be, and finish earlier notices.
 
-    `context` is that of the task that looks; its task instance asks Airflow for the runs.
+    Returns the ids of the runs of which somebody was notified. `context` is that of the task that looks; its task
+    instance asks Airflow for the runs.
+
+    Raises:
+        Exception: the first error, after all runs were tried: HandoffError or ValidationError for a file of a run, or
+            an error of S3.
     """
     if not pipeline.notify.on_late:
         return []
-    ti, storage = context["ti"], None
+    storage = Storage(pipeline.aws_conn_id, pipeline.region)
     notified: list[str] = []
-    for run_id, states in find_active_runs(ti, pipeline.name).items():
-        storage = storage or Storage(pipeline.aws_conn_id, pipeline.region)
-        paths = RunPaths.from_run_id(work=pipeline.work, pipeline=pipeline.name, run_id=run_id)
-        now = datetime.now(UTC)
-        planned = read_planned_run(storage, paths) if states.get(PLAN) == "success" else None
-        due = find_due_time(pipeline, planned, run_id, now)
-        if due is None:
-            continue
-        sentence = describe_lateness(pipeline.name, run_id, due=due, planned=planned, states=states, now=now)
-        if sentence is not None and notify_once(
-            storage, paths, pipeline, run_id, sentence, build_run_context(context, pipeline, run_id)
-        ):
-            notified.append(run_id)
+    problems: list[Exception] = []
+
+    def attempt(what: str, notify: Callable[[], str | None]) -> None:
+        try:
+            if (run_id := notify()) is not None:
+                notified.append(run_id)
+        except Exception as error:
+            log.exception("%s: nobody could be notified that it is late", what)
+            problems.append(error)
+
+    # Before the entries of this look are written.
+    prefix = build_late_prefix(work=pipeline.work, pipeline=pipeline.name)
+    entries = dict(storage.list_write_times(prefix))
+    for uri, written_at in entries.items():
+        attempt(uri, partial(finish_notice, storage, pipeline, uri, written_at, context))
+    for run_id, states in find_active_runs(context["ti"], pipeline.name).items():
+        if build_entry_uri(pipeline, run_id) not in entries:
+            attempt(run_id, partial(notify_of_run, storage, pipeline, run_id, states, context))
+    if problems:
+        raise problems[0]
     return notified
+
+
+def notify_of_run(
+    storage: Storage,
+    pipeline: Pipeline,
+    run_id: str,
+    states: Mapping[str, str | None],
+    context: Mapping[str, Any],
+) -> str | None:
+    """Notify of a run that goes on, if it is late or will be; its id if a notifier was called."""
+    paths = RunPaths.from_run_id(work=pipeline.work, pipeline=pipeline.name, run_id=run_id)
+    now = datetime.now(UTC)
+    planned = read_planned_run(storage, paths) if states.get(PLAN) == "success" else None
+    due = find_due_time(pipeline, planned, run_id, now)
+    if due is None:
+        return None
+    sentence = describe_lateness(pipeline.name, run_id, due=due, planned=planned, states=states, now=now)
+    if sentence is None:
+        return None
+    run_context = build_run_context(context, pipeline, run_id)
+    return run_id if notify_once(storage, paths, pipeline, run_id, sentence, run_context) else None
+
+
+def finish_notice(
+    storage: Storage, pipeline: Pipeline, uri: str, written_at: datetime, context: Mapping[str, Any]
+) -> str | None:
+    """Call the notifiers that are still to be called for the run of an entry; its id if there were any.
+
+    The entry is deleted when everybody was notified, and, whatever is the matter, after a day.
+    """
+    is_finished = False
+    try:
+        entry = LateEntry.model_validate(storage.read_json(uri))
+        run_id = entry.run_id
+        paths = RunPaths.from_run_id(work=pipeline.work, pipeline=pipeline.name, run_id=run_id)
+        run_context = build_run_context(context, pipeline, run_id)
+        is_notified = notify_once(storage, paths, pipeline, run_id, entry.sentence, run_context)
+        stored = storage.read_json_with_etag(paths.late)
+        is_finished = stored is not None and LateNotice.model_validate(stored[0]).is_finished
+        return run_id if is_notified else None
+    finally:
+        if not is_finished and datetime.now(UTC) - written_at > GIVE_UP_AFTER:
+            log.warning("%s is given up after a day", uri)
+            is_finished = True
+        if is_finished:
+            storage.delete([uri])
+
+
+def build_entry_uri(pipeline: Pipeline, run_id: str) -> str:
+    """Where the entry of a late run is."""
+    prefix = build_late_prefix(work=pipeline.work, pipeline=pipeline.name)
+    return f"{prefix}{slugify_run_id(run_id)}.json"
 
 
 def notify_of_late_end(pipeline_id: str, plan: Plan | None, context: Mapping[str, Any]) -> None:
@@ -196,6 +279,9 @@ def notify_once(
         if is_claimed or not notice.waiting or notice.attempts >= MAX_ATTEMPTS:
             return False
         waiting, attempts, sentence = notice.waiting, notice.attempts, notice.sentence
+    # First of all: a process that is killed from here on leaves the notice to the janitor.
+    entry = LateEntry(run_id=run_id, sentence=sentence)
+    storage.write_json(build_entry_uri(pipeline, run_id), entry.model_dump(mode="json"))
     claim = LateNotice(
         run_id=run_id,
         sentence=sentence,

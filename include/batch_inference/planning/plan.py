@@ -145,6 +145,12 @@ class Plan(FrozenModel):
     log: tuple[PlanLogEntry, ...]
 
     @property
+    def due_time(self) -> datetime | None:
+        """When the run is late; None without a deadline, and for a run that, as it should, publishes nothing."""
+        is_quiet = self.dry_run or self.empty or self.unchanged_since is not None
+        return None if is_quiet else self.due or self.deadline
+
+    @property
     def paths(self) -> RunPaths:
         """S3 paths of the run."""
         return RunPaths(self.run_prefix)

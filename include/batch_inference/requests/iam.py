@@ -288,7 +288,8 @@ class _PolicyBuilder:
             "ReadPlans", ["GetObject"], [f"{self.runs}*/plan.json", self.journal, *manifests]
         )
         if self.pipeline.notify.on_late:
-            yield self._allow_s3("NotifyOfLateRuns", ["GetObject", "PutObject"], [f"{self.runs}*/late.json"])
+            late = [f"{self.runs}*/late.json", f"{self.runs}_late/*"]
+            yield self._allow_s3("NotifyOfLateRuns", ["GetObject", "PutObject"], late)
         yield self._allow_s3("GiveUpTries", ["PutObject"], [self.journal])
         yield self._allow_s3("DeleteParts", ["DeleteObject"], [self.journal, *parts])
         yield self._allow_s3("DeleteRuns", ["DeleteObject"], [f"{self.runs}*/*"])

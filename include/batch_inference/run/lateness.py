@@ -51,11 +51,12 @@ def find_due_time(
 ) -> datetime | None:
     """When a run is late: by its plan, or before it has one by the pipeline's deadline and its `run_after`.
 
-    None without a deadline; for a run without a plan also where nothing says when it should have begun, or where that
-    is too long ago: an old run that is cleared has no plan until it is planned again.
+    None without a deadline, and for a run that publishes nothing. For a run without a plan also where nothing says when
+    it should have begun, or where that is too long ago: an old run that is cleared has no plan until it is planned
+    again.
     """
     if planned is not None:
-        return planned.plan.due or planned.plan.deadline
+        return planned.plan.due_time
     run_after, deadline = read_run_after(run_id), pipeline.goals.deadline
     if run_after is None or deadline is None:
         return None

@@ -18,6 +18,8 @@ OUTCOME_KEY = "outcome"
 #: Published, or meant to end without output: only planned, an empty input, unchanged since the last run; or else held
 #: by a gate, or failed.
 OutcomeKind = Literal["published", "plan_only", "empty", "unchanged", "held", "failed"]
+#: Runs that end without output, as they should: they are never late.
+QUIET_KINDS = frozenset({"plan_only", "empty", "unchanged"})
 
 
 class RunOutcome(FrozenModel):
@@ -77,11 +79,16 @@ def parse_outcome(xcom_value: Any) -> RunOutcome | None:
 
 
 def parse_due_time(plan: Any) -> datetime | None:
-    """When the run of a plan, as JSON, is late; None without a deadline, and for any other value.
+    """When the run of a plan, as JSON, is late; None without a deadline, for a run that publishes nothing, and for
+    any other value.
 
     A plan of an earlier version has `deadline` alone.
     """
-    text = (plan.get("due") or plan.get("deadline")) if isinstance(plan, Mapping) else None
+    if not isinstance(plan, Mapping) or any(
+        plan.get(name) for name in ("dry_run", "empty", "unchanged_since")
+    ):
+        return None
+    text = plan.get("due") or plan.get("deadline")
     try:
         return datetime.fromisoformat(text) if isinstance(text, str) else None
     except ValueError:

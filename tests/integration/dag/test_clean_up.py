@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
+from datetime import UTC, datetime
 from importlib import import_module
 from types import SimpleNamespace
 from typing import Any
@@ -20,6 +21,7 @@ from tests.unit.builders import plan
 
 GOOD = {"plan": "success", "transform": "success", "publish": "success"}
 RUN = plan()
+DUE = datetime(2026, 1, 31, 6, tzinfo=UTC)
 STATS = {"records_in": 5, "rejected": {"range": 2}, "nonce": RUN.nonce}
 
 
@@ -58,6 +60,19 @@ def test_a_run_that_was_meant_to_publish_nothing_has_not_failed(
     outcome = judge(states, planned=planned, shard_stats=stats)
     assert outcome.kind == kind
     assert parse_outcome(outcome.to_xcom()) == outcome
+
+
+@pytest.mark.parametrize(
+    ("states", "records", "deadline"),
+    [(GOOD, 5, DUE), ({**GOOD, "publish": "skipped"}, 0, None), ({**GOOD, "transform": "failed"}, 5, DUE)],
+)
+def test_a_run_without_records_has_no_deadline(
+    states: dict[str, str | None], records: int, deadline: datetime | None
+) -> None:
+    """Nobody waits for what it publishes."""
+    stats = {**STATS, "records_in": records, "rejected": {}}
+    planned = RUN.model_copy(update={"due": DUE})
+    assert judge(states, planned=planned, shard_stats=stats).deadline == deadline
 
 
 def test_the_task_that_failed_first_is_named_with_its_reason_and_what_to_do() -> None:
@@ -229,6 +244,13 @@ def test_an_outcome_that_cannot_be_pushed_changes_nothing(
         ending.run()
     assert ending.done[-2:] == ["counted", "notified"]
     assert "could not be pushed to XCom" in caplog.text
+
+
+def test_a_run_that_is_to_publish_nothing_has_no_late_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    ending = Ending(monkeypatch, publish="skipped")
+    monkeypatch.setattr(clean_up, "pull_plan", lambda _: RUN.model_copy(update={"empty": True}))
+    ending.run()
+    assert ending.done == ["removed", "counted"]
 
 
 @pytest.mark.parametrize("broken", ["pull_plan", "pull_failures", "judge_run"])

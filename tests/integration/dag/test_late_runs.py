@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,9 +15,10 @@ from uuid import uuid4
 import pytest
 import yaml
 from airflow.sdk import DAG, BaseNotifier
+from pydantic import ValidationError
 
 from batch_inference.aws.s3 import Storage
-from batch_inference.common.names import RunPaths
+from batch_inference.common.names import RunPaths, build_late_prefix
 from batch_inference.config.pipeline import Pipeline
 from batch_inference.dag import late_runs
 from batch_inference.dag.late_runs import (
@@ -27,6 +29,7 @@ from batch_inference.dag.late_runs import (
     notify_once,
 )
 from batch_inference.planning.plan import Plan
+from batch_inference.run.outcomes import parse_due_time
 from tests.unit.builders import document, plan
 
 NOW = datetime.now(UTC)
@@ -156,6 +159,116 @@ def test_a_run_that_will_miss_its_deadline_is_told_before_and_not_again_when_it_
     monkeypatch.setattr(late_runs, "load_pipeline_by_id", lambda _: config)
     notify_of_late_end("churn", late, {"dag_run": SimpleNamespace(run_id="by hand")})
     assert len(told) == 1
+
+
+@pytest.fixture
+def ended_late(storage: Storage, config: Pipeline, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Ends the run `r`, which was planned to be over an hour ago, and of which `clean_up` notifies."""
+    monkeypatch.setattr(late_runs, "load_pipeline_by_id", lambda _: config)
+    made = write_plan(storage, config, "r", NOW - HOUR)
+    return lambda: notify_of_late_end("churn", made, {**CONTEXT, "dag_run": SimpleNamespace(run_id="r")})
+
+
+def list_entries(storage: Storage, config: Pipeline) -> list[str]:
+    """The runs of which somebody may still have to be notified."""
+    prefix = build_late_prefix(work=config.work, pipeline="churn")
+    return [uri.removeprefix(prefix) for uri in storage.list_uris(prefix)]
+
+
+def test_a_notice_that_a_killed_janitor_left_is_told_after_the_end_of_the_run(
+    storage: Storage,
+    config: Pipeline,
+    told: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    ended_late: Callable[[], None],
+) -> None:
+    """`clean_up` finds the claim and leaves it; no run is active when the claim is old enough."""
+
+    def kill(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(late_runs, "build_notifiers", kill)
+        with pytest.raises(KeyboardInterrupt):
+            notify_of_pipeline(config, {"ti": Task({"r": {"plan": "success", "clean_up": None}})})
+    ended_late()
+    assert notify_of_pipeline(config, {"ti": Task({})}) == []
+    assert told == []
+    monkeypatch.setattr(late_runs, "CLAIM_SECONDS", 0.0)
+    assert [notify_of_pipeline(config, {"ti": Task({})}) for _ in range(2)] == [["r"], []]
+    (message,) = told
+    assert message.startswith("churn/r: churn, run r, is late: ")
+    assert list_entries(storage, config) == []
+
+
+def test_a_notifier_that_fails_in_clean_up_is_called_by_the_janitor(
+    storage: Storage, config: Pipeline, told: list[str], ended_late: Callable[[], None]
+) -> None:
+    """Five times in all; then the notice is given up."""
+    config.notify.on_late[0].arguments["message"] = "late"
+    Recorder.broken.add("late")
+    ended_late()
+    assert list_entries(storage, config) == ["r.json"]
+    assert notify_of_pipeline(config, {"ti": Task({})}) == ["r"]
+    Recorder.broken.clear()
+    assert [notify_of_pipeline(config, {"ti": Task({})}) for _ in range(2)] == [["r"], []]
+    assert told == ["late"]
+    assert list_entries(storage, config) == []
+
+
+def test_a_notice_that_always_fails_is_given_up(
+    storage: Storage, config: Pipeline, ended_late: Callable[[], None]
+) -> None:
+    config.notify.on_late[0].arguments["message"] = "late"
+    Recorder.broken.add("late")
+    ended_late()
+    looks = [notify_of_pipeline(config, {"ti": Task({})}) for _ in range(MAX_ATTEMPTS)]
+    assert looks == [["r"]] * (MAX_ATTEMPTS - 1) + [[]]
+    assert list_entries(storage, config) == []
+
+
+def test_a_damaged_file_of_one_run_does_not_keep_the_others_from_being_told(
+    storage: Storage, config: Pipeline, told: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The plan of another version, a damaged notice, a damaged entry: each is an error, after all were tried."""
+    late = scheduled(2 * HOUR)
+    storage.write(run_paths(config, "a plan").plan, '{"version": 0}')
+    storage.write(run_paths(config, "notice").late, "{}")
+    write_plan(storage, config, "notice", NOW - HOUR)
+    storage.write(late_runs.build_entry_uri(config, "entry"), "{}")
+    active: dict[str, dict[str, str | None]] = {
+        "a plan": {"plan": "success", "clean_up": None},
+        "notice": {"plan": "success", "clean_up": None},
+        late: {"plan": None, "clean_up": None},
+    }
+    with pytest.raises(ValidationError):
+        notify_of_pipeline(config, {"ti": Task(active)})
+    assert len(told) == 1
+    monkeypatch.setattr(late_runs, "GIVE_UP_AFTER", timedelta())
+    with pytest.raises(ValidationError):
+        notify_of_pipeline(config, {"ti": Task({})})
+    assert list_entries(storage, config) == []
+    assert notify_of_pipeline(config, {"ti": Task({})}) == []
+
+
+@pytest.mark.parametrize(
+    "changes", [{"dry_run": True}, {"empty": True}, {"unchanged_since": "r0"}], ids=lambda each: str(*each)
+)
+def test_a_run_that_is_to_publish_nothing_is_not_late(
+    storage: Storage,
+    config: Pipeline,
+    told: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    changes: dict[str, Any],
+) -> None:
+    monkeypatch.setattr(late_runs, "load_pipeline_by_id", lambda _: config)
+    made = write_plan(storage, config, "r", NOW - HOUR).model_copy(update=changes)
+    storage.write(made.paths.plan, json.dumps(made.to_xcom()))
+    active: dict[str, dict[str, str | None]] = {"r": {"plan": "success", "clean_up": None}}
+    assert notify_of_pipeline(config, {"ti": Task(active)}) == []
+    notify_of_late_end("churn", made, {**CONTEXT, "dag_run": SimpleNamespace(run_id="r")})
+    assert told == []
+    assert parse_due_time(made.to_xcom()) is None
 
 
 def test_an_airflow_without_a_run_of_the_pipeline_is_asked_once(config: Pipeline) -> None:

@@ -28,6 +28,7 @@ from batch_inference.run.failures import (
 from batch_inference.run.handoffs import SHARD_STATS, PlanNotReadyError, is_of_plan, pull_plan
 from batch_inference.run.outcomes import (
     OUTCOME_KEY,
+    QUIET_KINDS,
     OutcomeKind,
     RunOutcome,
     find_first_failure,
@@ -139,7 +140,8 @@ def clean_up(
     )  # fmt: skip
     push_outcome(ti, outcome)
     # Last: notifiers are not ours, and may not return.
-    notify_of_late_end(pipeline, plan, {**context, "ti": ti, "dag_run": dag_run})
+    if outcome.kind not in QUIET_KINDS:
+        notify_of_late_end(pipeline, plan, {**context, "ti": ti, "dag_run": dag_run})
     if errors:
         for other in errors[1:]:
             log.error("and another error:", exc_info=other)
@@ -232,7 +234,7 @@ def judge_run(
         warnings=() if shard_stats is None else _list_warnings(shard_stats),
         expected_seconds=None if estimate is None else estimate.seconds,
         expected_dollars=None if estimate is None else estimate.dollars,
-        deadline=None if plan is None else plan.due or plan.deadline,
+        deadline=None if plan is None or kind in QUIET_KINDS else plan.due_time,
     )
 
 
