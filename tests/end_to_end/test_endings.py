@@ -86,7 +86,7 @@ def test_a_wrong_pipeline_file_breaks_its_own_dag_alone(endings: Deployment) -> 
             time.sleep(0.2)
     try:
         # All other pipelines of the suite are sound.
-        assert [error["filename"].rsplit("/", 1)[-1] for error in errors] == ["broken.yaml"]
+        assert [error["filename"].rsplit("/", 1)[-1] for error in errors] == ["broken.yaml#broken"]
         for part in ("broken.yaml", "transform.batch_strategy", "ManyRecord", "MultiRecord", "SingleRecord"):
             assert part in errors[0]["stack_trace"]
         known = {dag["dag_id"] for dag in endings.airflow.api.call("GET", "/dags?limit=100")["dags"]}
