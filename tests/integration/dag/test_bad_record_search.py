@@ -19,6 +19,7 @@ from batch_inference.aws.s3 import Storage
 from batch_inference.common.names import JobPaths, build_name_token
 from batch_inference.dag.bad_record_search import _request_bytes, shorten_reason
 from batch_inference.dag.continuation import BadRecordContinuation
+from batch_inference.pricing.costs import load_prices
 from batch_inference.run.join_inputs import read_merged_shards
 from sagemaker_jobs.airflow_compat import AirflowFailException
 from sagemaker_jobs.errors import JobFailed, JobFailedPermanently, QuotaExceeded
@@ -552,7 +553,8 @@ def test_a_clear_without_a_change_runs_what_is_left_once_more(world: World) -> N
 def test_the_budget_ends_it(world: World) -> None:
     """What the jobs cost by their billed seconds, and one more like the last; what a person has approved counts."""
     shards = {"algo-1-00000": records(0, 9), "algo-1-00001": records(1, 9)}
-    plan = {"budget": 1.5, "prices": {"ml.m5.large": 3.6}}
+    prices = load_prices().override_prices({"ml.m5.large": 3.6})
+    plan = {"budget": 1.5, "price_table": prices.model_dump(mode="json")}
     world.prepare(shards, {key(shards["algo-1-00001"][4])}, **plan)
     # Preprocessing was estimated at $1; a minute of the first job on four instances costs $0.24, of the second on one
     # $0.06, of the third on two $0.12: the fourth would make it $1.54.
@@ -565,7 +567,7 @@ def test_the_budget_ends_it(world: World) -> None:
     joined = {**approved, "estimate": {**estimate, "join": {"dollars": 0.1}}}
     world.plan(**joined)
     with pytest.raises(
-        JobFailedPermanently, match=r"\$1\.42 already spent and the \$0\.1000 of the join, and the budget"
+        JobFailedPermanently, match=r"\$1\.42 already spent and the \$0\.10 of the join, and the budget"
     ):
         world.ensure()
     world.plan(**approved)
