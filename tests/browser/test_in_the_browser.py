@@ -127,7 +127,7 @@ def test_who_may_not_read_the_dag_sees_neither_the_page_nor_its_data(run_id: str
     viewer.open("")
     assert DAG not in viewer.page.content()
     assert "no pipeline that you may see" in text_of(viewer.page)
-    for page, more in (("run", {"run_id": run_id}), ("runs", {}), ("report", {"run_id": run_id}),
+    for page, more in (("run", {"run_id": run_id}), ("runs", {}), ("file", {"run_id": run_id, "name": "report.html"}),
                        ("task", {"run_id": run_id, "task_id": "plan"})):  # fmt: skip
         assert viewer.open(page, dag_id=DAG, **more) == 403
         assert "No access" in text_of(viewer.page)
