@@ -81,7 +81,7 @@ BREAKS = (
     Break(
         name="misspelt_column",
         change=read_header(f"s3://{BUCKET}/breaks/misspelt/"),
-        words=("lengtth", "length", "await_preprocess"),
+        words=("unknown column 'lengtth'", "Did you mean 'length'?"),
         in_list="lengtth",
     ),
     Break(

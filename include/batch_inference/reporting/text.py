@@ -42,7 +42,7 @@ def render_text(report: Mapping[str, Any]) -> str:
     lines += _output(report["output"])
     lines += _records(report["records"], report["reject_details"])
     lines += _format_excluded(report["input"]["excluded"])
-    lines += _passed_gates(gates)
+    lines += _format_passed_gates(gates)
     lines += _time_and_cost(report)
     lines += _field("model", format_model(report["model"]))
     lines.append("")
@@ -104,7 +104,7 @@ def _open_gates(gates: Sequence[Mapping[str, Any]]) -> list[str]:
     ]
 
 
-def _passed_gates(gates: Sequence[Mapping[str, Any]]) -> list[str]:
+def _format_passed_gates(gates: Sequence[Mapping[str, Any]]) -> list[str]:
     passed = sum(gate["outcome"] == "passed" for gate in gates)
     return _field("gates", f"{passed} of {format_count(len(gates), 'gate')} passed") if gates else []
 
