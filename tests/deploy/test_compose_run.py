@@ -45,9 +45,9 @@ class ComposedAirflow:
         self.api = api
         self.raise_if_dead = containers.raise_if_dead
 
-    def wait_for_dag(self, dag_id: str, *, seconds: float = 180) -> None:
+    def wait_for_dag(self, dag_id: str, *, timeout_seconds: float = 180) -> None:
         """Return when the DAG can be run."""
-        deadline = time.monotonic() + seconds
+        deadline = time.monotonic() + timeout_seconds
         while dag_id not in {dag["dag_id"] for dag in self.api.call("GET", "/dags?limit=100")["dags"]}:
             self.raise_if_dead()
             if time.monotonic() > deadline:

@@ -266,7 +266,7 @@ def test_every_call_is_one_of_the_two_roles(recorded: dict[str, list[Call]]) -> 
     """No task goes around its connection."""
     assert set(recorded) == {AIRFLOW, SAGEMAKER, JANITOR}
     services = {call.action.split(":")[0] for call in recorded[AIRFLOW]}
-    assert services == {"s3", "sagemaker", "iam", "logs", "servicequotas", "cloudwatch"}
+    assert services == {"s3", "sagemaker", "iam", "logs", "servicequotas", "cloudwatch", "pricing"}
     assert {call.action.split(":")[0] for call in recorded[SAGEMAKER]} == {"s3", "logs"}
     assert {call.action.split(":")[0] for call in recorded[JANITOR]} == {"s3", "sagemaker"}
 

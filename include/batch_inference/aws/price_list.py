@@ -126,9 +126,13 @@ def _build_uri(pipeline: Pipeline, region: str) -> str:
 def _read_kept_prices(storage: Storage, uri: str, region: str) -> Prices | None:
     """The prices that a plan kept in S3; None where there are none, or they cannot be used."""
     try:
-        kept = Prices.model_validate(storage.read_json(uri))
-    except (ClientError, BotoCoreError):
-        return None  # S3 also says AccessDenied of an object that does not exist
+        stored = storage.read_json_with_etag(uri)
+        if stored is None:
+            return None
+        kept = Prices.model_validate(stored[0])
+    except (ClientError, BotoCoreError) as error:
+        log.warning("the prices at %s cannot be read: %s", uri, error)
+        return None
     except (ValidationError, json.JSONDecodeError, UnicodeDecodeError) as error:
         log.warning("the prices at %s cannot be used, and are read anew: %s", uri, error)
         return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -95,7 +96,9 @@ def test_a_run_that_is_terminated_stops_what_it_started(tmp_path: Path) -> None:
         time.sleep(0.1)
     run.terminate()
     assert "stopped" in run.communicate(timeout=120)[1]
-    assert run.returncode == 130
+    # 130, as shells also say of a program that SIGINT has killed. Python ends so in place of `sys.exit(130)` where the
+    # signal came within an `exec`, such as of a dataclass that is imported.
+    assert run.returncode in (130, -signal.SIGINT)
     assert not [
         each.pid for each in psutil.process_iter(["cmdline"]) if str(state) in str(each.info["cmdline"])
     ]

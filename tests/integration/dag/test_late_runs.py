@@ -32,7 +32,6 @@ from batch_inference.planning.plan import Plan
 from batch_inference.run.outcomes import parse_due_time
 from tests.unit.builders import document, plan
 
-NOW = datetime.now(UTC)
 HOUR = timedelta(hours=1)
 #: The context of the run `r`.
 CONTEXT = {
@@ -110,9 +109,14 @@ def config(storage: Storage) -> Pipeline:
     return Pipeline.model_validate(document(changes))
 
 
+def now() -> datetime:
+    """Of each call: a whole run of the tests takes longer than some of the times here."""
+    return datetime.now(UTC)
+
+
 def scheduled(before: timedelta) -> str:
     """The id of a run that should have begun so long ago."""
-    return f"scheduled__{(NOW - before).isoformat()}"
+    return f"scheduled__{(now() - before).isoformat()}"
 
 
 def run_paths(config: Pipeline, run_id: str) -> RunPaths:
@@ -149,13 +153,13 @@ def test_a_run_that_will_miss_its_deadline_is_told_before_and_not_again_when_it_
 ) -> None:
     """A run by hand too, since it has a plan."""
     states = {"plan": "success", "preprocess": "success", "await_preprocess": "deferred", "clean_up": None}
-    write_plan(storage, config, "by hand", NOW + HOUR, seconds=7200)
+    write_plan(storage, config, "by hand", now() + HOUR, seconds=7200)
     assert notify_of_pipeline(config, {"ti": Task({"by hand": states})}) == ["by hand"]
     (message,) = told
     assert "will be late" in message
     assert "It is at `await_preprocess`" in message
     made = Plan.from_document(storage.read_json(run_paths(config, "by hand").plan), "plan.json")
-    late = made.model_copy(update={"due": NOW - HOUR})
+    late = made.model_copy(update={"due": now() - HOUR})
     monkeypatch.setattr(late_runs, "load_pipeline_by_id", lambda _: config)
     notify_of_late_end("churn", late, {"dag_run": SimpleNamespace(run_id="by hand")})
     assert len(told) == 1
@@ -165,7 +169,7 @@ def test_a_run_that_will_miss_its_deadline_is_told_before_and_not_again_when_it_
 def ended_late(storage: Storage, config: Pipeline, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     """Ends the run `r`, which was planned to be over an hour ago, and of which `clean_up` notifies."""
     monkeypatch.setattr(late_runs, "load_pipeline_by_id", lambda _: config)
-    made = write_plan(storage, config, "r", NOW - HOUR)
+    made = write_plan(storage, config, "r", now() - HOUR)
     return lambda: notify_of_late_end("churn", made, {**CONTEXT, "dag_run": SimpleNamespace(run_id="r")})
 
 
@@ -234,7 +238,7 @@ def test_a_damaged_file_of_one_run_does_not_keep_the_others_from_being_told(
     late = scheduled(2 * HOUR)
     storage.write(run_paths(config, "a plan").plan, '{"version": 0}')
     storage.write(run_paths(config, "notice").late, "{}")
-    write_plan(storage, config, "notice", NOW - HOUR)
+    write_plan(storage, config, "notice", now() - HOUR)
     storage.write(late_runs.build_entry_uri(config, "entry"), "{}")
     active: dict[str, dict[str, str | None]] = {
         "a plan": {"plan": "success", "clean_up": None},
@@ -262,7 +266,7 @@ def test_a_run_that_is_to_publish_nothing_is_not_late(
     changes: dict[str, Any],
 ) -> None:
     monkeypatch.setattr(late_runs, "load_pipeline_by_id", lambda _: config)
-    made = write_plan(storage, config, "r", NOW - HOUR).model_copy(update=changes)
+    made = write_plan(storage, config, "r", now() - HOUR).model_copy(update=changes)
     storage.write(made.paths.plan, json.dumps(made.to_xcom()))
     active: dict[str, dict[str, str | None]] = {"r": {"plan": "success", "clean_up": None}}
     assert notify_of_pipeline(config, {"ti": Task(active)}) == []
@@ -281,7 +285,7 @@ def test_an_airflow_without_a_run_of_the_pipeline_is_asked_once(config: Pipeline
 
 
 def test_a_plan_of_before_a_clear_does_not_count(storage: Storage, config: Pipeline, told: list[str]) -> None:
-    write_plan(storage, config, "by hand", NOW - HOUR)
+    write_plan(storage, config, "by hand", now() - HOUR)
     assert notify_of_pipeline(config, {"ti": Task({"by hand": {"plan": None, "clean_up": None}})}) == []
     assert told == []
 
@@ -291,7 +295,7 @@ def test_a_late_end_is_told_if_nobody_was(
 ) -> None:
     """By the run itself, once; not by a run that releases one that was late."""
     monkeypatch.setattr(late_runs, "load_pipeline_by_id", lambda _: config)
-    made = write_plan(storage, config, "by hand", NOW - HOUR)
+    made = write_plan(storage, config, "by hand", now() - HOUR)
     notify_of_late_end("churn", made, {"dag_run": SimpleNamespace(run_id="release")})
     assert told == []
     run = SimpleNamespace(dag_id="churn", run_id="by hand")
