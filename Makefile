@@ -152,7 +152,7 @@ bench-overhead: $(INSTALLED) ## a run's time beside its jobs, against the provid
 	@$(PY) -m tools.benchmarks.overhead $(ARGS)
 
 .PHONY: bench-pages
-bench-pages: $(INSTALLED) ## the lists of 50 pipelines with 1,000 runs each, on SQLite and PostgreSQL [ARGS="--databases sqlite"]
+bench-pages: $(INSTALLED) ## the lists and the costs of 50 pipelines with 1,000 runs each, on SQLite and PostgreSQL [ARGS="--databases sqlite"]
 	@$(PY) -m tests.integration.batch_runs.bench_pages $(ARGS)
 
 .PHONY: bench-join

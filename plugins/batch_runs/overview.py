@@ -33,7 +33,6 @@ NO_REASON = (
     "No task has left a reason: somebody marked the run as failed, or a process was killed or lost. "
     "The logs of its tasks in Airflow may say more."
 )
-#: Kinds of runs that were meant to end without output: none is a pipeline's last run, or counts in plots and means.
 #: The words for the kind of a run.
 KIND_WORDS = {
     "published": "published", "plan_only": "plan only", "empty": "empty input", "unchanged": "unchanged",

@@ -1,21 +1,24 @@
-"""The lists with 50 pipelines of five teams and 1,000 runs each, on SQLite and on PostgreSQL: `make bench-pages`.
+"""The lists and the page of costs with 50 pipelines of five teams and 1,000 runs each: `make bench-pages`.
 
-For each database and page: the median and the longest of ten answers of the app, without a network, and the number of
-queries, which must not depend on the number of pipelines. The goal is CPU time, which equals wall time on an idle
-machine. PostgreSQL needs Debian's package, and the image's packages.
+For each database (SQLite, PostgreSQL) and page: the median and the longest of ten answers of the app, without a network
+to the browser, and the number of queries, which must not depend on the number of pipelines. The goal is CPU time of the
+api-server, which equals wall time on an idle machine; the costs come from the embedded AWS, a process beside it, whose
+time is not the page's. Costs are measured as the first answer of an api-server (`cold`, everything read), after a pause
+(`stale`, S3 is asked what has changed) and again (`fresh`). PostgreSQL needs Debian's package, and those of the image.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import dataclasses
 import os
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -74,6 +77,8 @@ def measure(pipelines: int, runs: int) -> int:
     from airflow import settings
     from sqlalchemy import event
 
+    from batch_inference.cli.laptop.environment import build_aws_connection, run_embedded_aws
+
     dag_ids = [f"{TEAMS[number % len(TEAMS)]}.model_{number:02d}" for number in range(pipelines)]
     client = open_client()
     queries: list[str] = []
@@ -86,24 +91,69 @@ def measure(pipelines: int, runs: int) -> int:
     alone = len(queries)
     fill(dag_ids[1:], runs)
     failed = False
-    for page in ("./", f"runs?dag_id={dag_ids[0]}", f"runs?dag_id={dag_ids[0]}&page=20"):
+
+    def answer_often(name: str, page: str, prepare: Callable[[], None] = lambda: None) -> None:
+        """Ask for the page, each time after `prepare`, and print what that took."""
+        nonlocal failed
+        prepare()
         client.get(page)
-        taken, used = [], time.process_time()
+        taken, used = [], 0.0
         for _ in range(ANSWERS):
+            prepare()
             queries.clear()
-            begun = time.perf_counter()
+            begun, cpu_begun = time.perf_counter(), time.process_time()
             answer = client.get(page)
             taken.append(time.perf_counter() - begun)
+            used += time.process_time() - cpu_begun
             assert answer.status_code == 200, answer.text
-        cpu = (time.process_time() - used) / ANSWERS
+        cpu = used / ANSWERS
         print(  # noqa: T201 - a measurement is for the terminal
-            f"  {page:38} median {statistics.median(taken):.2f} s, most {max(taken):.2f} s, CPU {cpu:.2f} s, "
+            f"  {name:38} median {statistics.median(taken):.2f} s, most {max(taken):.2f} s, CPU {cpu:.2f} s, "
             f"{len(queries)} queries{f' (with one pipeline {alone})' if page == './' else ''}, "
             f"{len(answer.content) / 1000:,.0f} kB",
             flush=True,
         )
         failed |= cpu > GOAL_SECONDS or (page == "./" and len(queries) != alone)
+
+    for page in ("./", f"runs?dag_id={dag_ids[0]}", f"runs?dag_id={dag_ids[0]}&page=20"):
+        answer_often(page, page)
+    with tempfile.TemporaryDirectory() as folder, run_embedded_aws(Path(folder) / "aws") as endpoint:
+        os.environ["AIRFLOW_CONN_AWS_TEST"] = build_aws_connection(endpoint)
+        add_months(dag_ids, runs)
+        for name, prepare in (("cold", forget_all), ("stale", age_documents), ("fresh", lambda: None)):
+            answer_often(f"costs, {name}", "costs", prepare)
     return int(failed)
+
+
+def add_months(dag_ids: list[str], runs: int) -> None:
+    """Store what the runs of the last 90 days, until now, have cost."""
+    from batch_inference.aws.s3 import Storage
+    from tests.integration.batch_runs.cost_months import add_costs
+
+    storage, nights = Storage("aws_test"), 90
+    storage.client.create_bucket(Bucket="bucket")
+    for number, dag_id in enumerate(dag_ids):
+        tags = {"centre": str(number % 7)}
+        add_costs(
+            storage, dag_id, datetime.now(UTC), tags=tags, nights=nights, per_day=max(1, runs // nights)
+        )
+
+
+def forget_all() -> None:
+    """Make the next answer one of an api-server that has just started."""
+    from batch_runs import costs
+
+    costs._documents.clear()
+    costs._places.clear()
+    costs._open_client.cache_clear()
+
+
+def age_documents() -> None:
+    """Make each document one that S3 is asked for again."""
+    from batch_runs import costs
+
+    for uri, document in costs._documents.items():
+        costs._documents[uri] = dataclasses.replace(document, read_at=document.read_at - costs.FRESH_SECONDS)
 
 
 def open_client() -> Any:
