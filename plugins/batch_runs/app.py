@@ -281,7 +281,7 @@ def show_task(
         "task.html.j2",
         run=found,
         task_id=task_id,
-        about=TASK_DOCS.get(task_id, ""),
+        about=TASK_DOCS.get(task_id, "").replace("*", ""),  # Airflow shows it as Markdown
         reasons=[] if cause else list_reasons(own, figures.outcome, figures.links),
         cause=cause,
         has_failed=bool(own),

@@ -19,6 +19,8 @@ RUN_FAILED_ERROR = "RunFailedError"
 NO_MESSAGE = (
     "It left no message, as a task does whose process was killed or whose worker was lost. Its log says more."
 )
+#: Characters of a message of one paragraph that is shown as a headline.
+MAX_PARAGRAPH = 700
 MARKED_FAILED = "The run failed, but none of its tasks did: somebody marked it as failed, or its time was up."
 #: Kinds of runs that ended as they were meant to, without output: their word, what is said without an outcome, and
 #: what to do.
@@ -162,11 +164,14 @@ def build_reason(instance: FailedInstance, outcome: RunOutcome | None, links: It
         if is_cause and outcome is not None:
             return Reason(**common, headline=outcome.headline, advice=outcome.advice)
         return Reason(**common, headline=NO_MESSAGE)
+    # A list has no room for more than the headline; here one paragraph is shown whole, and once.
+    message = failure.message.strip()
+    is_whole = message == failure.headline.strip() or (failure.is_cut and len(message) <= MAX_PARAGRAPH)
     return Reason(
         **common,
-        headline=failure.headline,
+        headline=message if is_whole else failure.headline,
         advice=failure.advice,
-        message=None if failure.message.strip() == failure.headline.strip() else failure.message,
+        message=None if is_whole else failure.message,
         log_lines=failure.log_lines,
         job_name=failure.job_name,
         log_group=failure.log_group,

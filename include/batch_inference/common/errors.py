@@ -84,7 +84,7 @@ class ParamsError(BatchInferenceError):
         self.problems = tuple(problems)
 
     def __str__(self) -> str:
-        return "; ".join(self.problems)
+        return "\n".join(self.problems)
 
 
 class PlanError(BatchInferenceError):

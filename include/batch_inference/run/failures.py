@@ -51,6 +51,12 @@ class Failure(FrozenModel):
     log_lines: tuple[str, ...] = Field(default=(), max_length=MAX_LOG_LINES)
     will_retry: bool = False
 
+    @property
+    def is_cut(self) -> bool:
+        """Whether the headline is the beginning of the message, which is one paragraph."""
+        begin = self.headline.removesuffix(" …").rstrip(".")
+        return "\n" not in self.message.strip() and self.message.startswith(begin)
+
     def describe(self) -> str:
         """The message, and what to do."""
         if self.advice is None or self.advice in self.message:

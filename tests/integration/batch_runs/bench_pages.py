@@ -23,6 +23,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from batch_inference.cli.laptop.environment import build_aws_connection, run_embedded_aws
+
 TEAMS = ("growth", "logistics", "marketing", "pricing", "risk")
 ANSWERS = 10
 GOAL_SECONDS = 1.0
@@ -43,7 +45,12 @@ def main() -> int:
     failed = 0
     for database in options.databases:
         print(f"{database}: {options.pipelines} pipelines with {options.runs:,} runs each", flush=True)  # noqa: T201 - a measurement is for the terminal
-        with tempfile.TemporaryDirectory() as home, prepare(database, Path(home)) as (python, environment):
+        with (
+            tempfile.TemporaryDirectory() as home,
+            run_embedded_aws(Path(home) / "aws") as endpoint,
+            prepare(database, Path(home)) as (python, environment),
+        ):
+            environment["AIRFLOW_CONN_AWS_TEST"] = build_aws_connection(endpoint)
             command = [python, "-m", "airflow", "db", "migrate"]
             subprocess.run(command, check=True, env=environment, capture_output=True)
             sizes = ["--pipelines", str(options.pipelines), "--runs", str(options.runs)]
@@ -76,8 +83,6 @@ def measure(pipelines: int, runs: int) -> int:
     """Print what the pages take; 1 if one takes longer than the goal, or asks more often with more pipelines."""
     from airflow import settings
     from sqlalchemy import event
-
-    from batch_inference.cli.laptop.environment import build_aws_connection, run_embedded_aws
 
     dag_ids = [f"{TEAMS[number % len(TEAMS)]}.model_{number:02d}" for number in range(pipelines)]
     client = open_client()
@@ -117,11 +122,9 @@ def measure(pipelines: int, runs: int) -> int:
 
     for page in ("./", f"runs?dag_id={dag_ids[0]}", f"runs?dag_id={dag_ids[0]}&page=20"):
         answer_often(page, page)
-    with tempfile.TemporaryDirectory() as folder, run_embedded_aws(Path(folder) / "aws") as endpoint:
-        os.environ["AIRFLOW_CONN_AWS_TEST"] = build_aws_connection(endpoint)
-        add_months(dag_ids, runs)
-        for name, prepare in (("cold", forget_all), ("stale", age_documents), ("fresh", lambda: None)):
-            answer_often(f"costs, {name}", "costs", prepare)
+    add_months(dag_ids, runs)
+    for name, prepare in (("cold", forget_all), ("stale", age_documents), ("fresh", lambda: None)):
+        answer_often(f"costs, {name}", "costs", prepare)
     return int(failed)
 
 

@@ -15,8 +15,10 @@ from fastapi.testclient import TestClient
 from sqlalchemy import event
 
 from batch_inference.aws.s3 import Storage
-from batch_inference.run.failures import Failure
+from batch_inference.run.failures import MAX_HEADLINE, Failure, shorten
 from batch_inference.run.outcomes import RunOutcome
+from batch_runs.reasons import build_reason
+from batch_runs.task_failures import FailedInstance
 from tests.integration.batch_runs.database import START, Database
 from tests.unit.builders import plan
 from tests.unit.reporting.test_report import HOSTILE
@@ -180,6 +182,30 @@ def test_the_message_of_a_plan_that_failed_is_shown(read: Pages) -> None:
     text = read(run("no_plan"))
     assert "plan failed s3://data/trunsactions/ holds no object." in text
     assert "before it had a plan" not in text
+
+
+def test_a_message_of_one_paragraph_is_shown_whole_and_once() -> None:
+    """A headline is cut for lists; several problems are a list of their own."""
+    sentence = "The header has no column 'shell_weight'"
+    whole = f"{sentence}; the pipeline names {', '.join(f'column_{number}' for number in range(30))}."
+    for message, headline, shown in (
+        (whole, shorten(whole, MAX_HEADLINE), (whole, None)),
+        (sentence, sentence, (sentence, None)),
+        (f"{sentence}\nA second.", sentence, (sentence, f"{sentence}\nA second.")),
+        (f"{sentence}. " * 40, f"{sentence} …", (f"{sentence} …", f"{sentence}. " * 40)),
+        (
+            "a: found 1\nb: found 2",
+            "2 problems. The first: a: found 1",
+            ("2 problems. The first: a: found 1", ...),
+        ),
+    ):
+        found = Failure.model_validate(failure("plan", headline, message=message))
+        instance = FailedInstance(
+            task_id="plan", map_index=-1, state="failed", try_number=1, try_count=1, ended_at=None,
+            next_try_at=None, failure=found,
+        )  # fmt: skip
+        reason = build_reason(instance, None, ())
+        assert (reason.headline, reason.message) == (shown[0], message if shown[1] is ... else shown[1])
 
 
 def test_a_failed_clean_up_does_not_hide_what_failed_before_it(read: Pages) -> None:

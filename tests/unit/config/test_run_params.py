@@ -161,7 +161,7 @@ def test_a_param_that_cannot_be_used_is_named(params: dict[str, Any], problems: 
     with pytest.raises(ParamsError) as caught:
         read_params(params)
     assert caught.value.problems == problems
-    assert str(pickle.loads(pickle.dumps(caught.value))) == "; ".join(problems)
+    assert str(pickle.loads(pickle.dumps(caught.value))) == "\n".join(problems)
 
 
 def test_an_unknown_key_of_a_runs_conf_is_named_with_the_nearest_valid_one() -> None:
