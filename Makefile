@@ -57,7 +57,7 @@ faults: $(INSTALLED) ## every case of the fault suite on PostgreSQL and on SQLit
 	@FAULTS=all $(PY) -m pytest -n 2 --dist loadfile tests/faults $(ARGS)
 
 .PHONY: matrix
-matrix: $(INSTALLED) ## the wheel, the sample and the short fault suite with Airflow 3.0.6 to 3.3.2: make matrix [VERSIONS="3.0.6 3.1.8"] [ARGS=--no-faults]
+matrix: $(INSTALLED) ## the wheel, the sample, its pages and the short fault suite with Airflow 3.0.6 to 3.3.2: make matrix [VERSIONS="3.0.6 3.1.8"] [ARGS=--no-faults]
 	@$(PY) -m tools.matrix $(VERSIONS) $(ARGS)
 
 .PHONY: soak

@@ -90,6 +90,18 @@ class Figures:
         return self.plan is not None and bool(self.plan["dry_run"])
 
     @property
+    def unlisted_seconds(self) -> float:
+        """Billed instance-seconds of jobs that no stage of the report has: those that looked for refused records."""
+        billed = None if self.outcome is None else self.outcome.billed_seconds
+        if self.is_final or not self.is_complete or self.report is None or billed is None:
+            return 0.0
+        listed = [stage["billed_seconds"] for stage in self.report["stages"]]
+        if not listed or None in listed:
+            return 0.0
+        more: float = billed - sum(listed)
+        return more if more >= 1.0 else 0.0
+
+    @property
     def outcome_figures(self) -> Mapping[str, Any] | None:
         """The records and totals of the outcome, in the form of a report; None without an outcome."""
         totals = None if self.outcome is None else _list_totals(self.outcome)

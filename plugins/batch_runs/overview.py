@@ -40,7 +40,8 @@ KIND_WORDS = {
 }  # fmt: skip
 #: States of a pipeline that need a look, the first ones first, then the others; a pipeline may be in several.
 STATES = (
-    "file wrong", "failed", "held", "late", "warning", "running", "queued", "gone", "paused", "never run", "well",
+    "file wrong", "failed", "held", "late", "warning", "empty input", "running", "queued", "gone", "paused",
+    "never run", "well",
 )  # fmt: skip
 #: The words for the types of runs in Airflow's database.
 TRIGGERS = {
@@ -99,6 +100,13 @@ class RunRow:
             again = "is tried again" if self.failure.will_retry else "failed"
             return f"{self.failure.task_id} {again}: {self.failure.headline}"
         return None
+
+    @property
+    def outcome_text(self) -> str:
+        """What came of the run, and what to do; the words for its kind where no outcome says more."""
+        if self.outcome is None:
+            return self.words
+        return " ".join(filter(None, (self.outcome.headline, self.outcome.advice)))
 
     @property
     def advice(self) -> str | None:
@@ -200,12 +208,14 @@ class Bar:
 class PipelineRow:
     """A pipeline and its last runs, newest first.
 
-    `active` is the newest run that goes on or waits; `last` the newest that has ended and was meant to have output, and
-    `quiet` the ones since then. `delay` is said of a run that is late, `file_error` of a file that is wrong.
+    `active` is the run that goes on, else the newest that waits; `queued_count` the number of others that wait. `last`
+    is the newest that has ended and was meant to have output, and `quiet` the ones since then. `delay` is said of a run
+    that is late, `file_error` of a file that is wrong.
     """
 
     dag: PipelineDag
     active: RunRow | None
+    queued_count: int
     last: RunRow | None
     bars: Sequence[Bar]
     quiet: Sequence[RunRow]
@@ -225,6 +235,18 @@ class PipelineRow:
         return (
             f"then {', '.join(f'{number} {words}' for words, number in numbers.items())}" if numbers else ""
         )
+
+    @property
+    def empty(self) -> RunRow | None:
+        """The newest run, if its input was empty; runs that were to be planned only do not count."""
+        newest = next((row for row in self.quiet if row.kind != "plan_only"), None)
+        return newest if newest is not None and newest.kind == "empty" else None
+
+    @property
+    def notes(self) -> list[tuple[RunRow, str]]:
+        """What is odd about the newest runs, though none has failed."""
+        last = [] if self.last is None else [(self.last, text) for text in self.last.warnings]
+        return last if self.empty is None else [*last, (self.empty, self.empty.outcome_text)]
 
     @property
     def reasons(self) -> list[RunRow]:
@@ -299,26 +321,32 @@ def build_pipeline_row(
     dag: PipelineDag, rows: Sequence[RunRow], file_error: str | None, now: datetime
 ) -> PipelineRow:
     """The row of a pipeline with these last runs, newest first."""
-    active = next((row for row in rows if not row.run.has_ended), None)
+    # A run that goes on comes before those that wait for it.
+    going_on = [row for row in rows if not row.run.has_ended]
+    active = next((row for row in going_on if row.kind == "running"), going_on[0] if going_on else None)
     ended = [row for row in rows if row.run.has_ended]
     place = next((number for number, row in enumerate(ended) if not row.is_quiet), None)
     last = None if place is None else ended[place]
+    quiet = ended if place is None else ended[:place]
     # That the run before was late is of no use while the next one goes on.
     newest = active or last
     return PipelineRow(
         dag=dag,
         active=active,
+        queued_count=sum(row.kind == "queued" for row in going_on if row is not active),
         last=last,
         bars=build_bars(rows, now),
-        quiet=ended if place is None else ended[:place],
+        quiet=quiet,
         delay=None if newest is None else newest.describe_delay(now),
         states=_list_states(
             dag,
             active,
             last,
+            has_queued=any(row.kind == "queued" for row in going_on),
             has_run=bool(rows),
             is_wrong=file_error is not None,
             is_late=newest is not None and newest.is_late(now),
+            is_empty=next((row.kind for row in quiet if row.kind != "plan_only"), None) == "empty",
         ),
         file_error=file_error,
     )
@@ -329,9 +357,11 @@ def _list_states(
     active: RunRow | None,
     last: RunRow | None,
     *,
+    has_queued: bool,
     has_run: bool,
     is_wrong: bool,
     is_late: bool,
+    is_empty: bool,
 ) -> tuple[str, ...]:
     """The states of a pipeline, in the order of `STATES`."""
     is_in = {
@@ -340,8 +370,9 @@ def _list_states(
         "held": last is not None and last.kind == "held",
         "late": is_late,
         "warning": last is not None and bool(last.warnings),
+        "empty input": is_empty,
         "running": active is not None and active.kind == "running",
-        "queued": active is not None and active.kind == "queued",
+        "queued": has_queued,
         "gone": dag.is_gone and not is_wrong,
         "paused": dag.is_paused,
         "never run": not has_run,

@@ -55,6 +55,7 @@ class Progress:
         elapsed_seconds: since the run started.
         ends_at: when the run should end, by the plan and by how far the jobs are; None once a job takes longer.
         latest_end: when it ends at the latest, with the confidence of the plan.
+        unknown_end: why `ends_at` is None.
         is_slow: whether it takes longer than the plan's latest end.
         deadline: when the run is late, as `notify.on_late` says it too.
         dollars, expected_dollars, highest_dollars: what the jobs cost so far, and by the plan.
@@ -67,6 +68,7 @@ class Progress:
     objects: ObjectCount | None
     elapsed_seconds: float | None
     ends_at: datetime | None
+    unknown_end: str
     latest_end: datetime | None
     deadline: datetime | None
     is_slow: bool
@@ -90,9 +92,9 @@ def build_progress(
     *,
     now: datetime,
 ) -> Progress | None:
-    """The progress of a run; None of one that has ended or has no task yet."""
+    """The progress of a run; None of one that has ended, waits, or has no task yet."""
     stages = _list_stages(tasks)
-    if run.has_ended or not stages:
+    if run.has_ended or run.state == "queued" or not stages:
         return None
     number = next((at for at, (_, of_stage) in enumerate(stages) if not _is_done(of_stage)), len(stages) - 1)
     name, of_stage = stages[number]
@@ -111,6 +113,9 @@ def build_progress(
         objects=objects,
         elapsed_seconds=elapsed,
         ends_at=None if remaining is None else datetime.fromtimestamp(now.timestamp() + remaining, UTC),
+        unknown_end="the state of a job is not known"
+        if any(job["status"] == "unknown" for job in jobs.values())
+        else f"{name} takes longer than planned",
         latest_end=latest_end,
         is_slow=latest_end is not None and latest_end < now,
         deadline=parse_due_time(plan),

@@ -45,12 +45,16 @@ _QUIET_KINDS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Notice:
-    """A line at the top of a run's page: `level` is `info`, `warn` or `bad`, `word` what kind of notice it is."""
+    """A line at the top of a run's page: `level` is `info`, `warn` or `bad`, `word` what kind of notice it is.
+
+    `run_id` is another run of the pipeline that it is about.
+    """
 
     level: str
     word: str
     text: str
     advice: str | None = None
+    run_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +89,8 @@ def build_queued_notice(running_run_id: str | None) -> Notice:
         level="info",
         word="Queued",
         text=f"This run waits for `{running_run_id}` to end: a pipeline has one run at a time.",
-        advice="To start it sooner, mark that run as failed; its jobs are then stopped.",
+        advice="To start it sooner, mark the run that it waits for as failed; its jobs are then stopped.",
+        run_id=running_run_id,
     )
 
 

@@ -21,7 +21,7 @@ from tools.matrix.cells import (
 )
 from tools.wheel import build_wheel
 
-STEPS = ("environment", "database", "sample", "faults")
+STEPS = ("environment", "database", "sample", "pages", "faults")
 
 
 def main() -> int:

@@ -1,4 +1,4 @@
-"""The cells of the matrix: an environment for each Airflow, a project that has the wheel, and a run of the sample.
+"""The cells of the matrix: an environment for each Airflow, a project that has the wheel, a run of the sample, pages.
 
 The constraint files of Amazon MWAA are for Python 3.12 and are used with this Python; what they pin that has no release
 for Python 3.11 is in `ONLY_ON_PYTHON_3_12`.
@@ -15,14 +15,18 @@ import subprocess
 import sys
 import time
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from html import unescape
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
+from urllib.request import Request, urlopen
 
 import pyarrow.parquet as pq
 
+from batch_inference.cli.laptop.airflow_processes import AirflowProcesses, RestApi, find_free_ports
 from batch_inference.cli.laptop.environment import (
     build_airflow_environment,
     create_s3_client,
@@ -46,6 +50,8 @@ ONLY_ON_PYTHON_3_12 = {"3.3.1": ("numpy", "scipy")}
 #: The least that a company with Airflow and the Amazon provider has; the wheel brings the rest.
 INSTALLED_BEFORE = ("apache-airflow=={version}", "apache-airflow-providers-amazon[aiobotocore]")
 SAMPLE = REPO / "include" / "pipelines" / "abalone.yaml"
+#: Time for the start of the api-server and all pages of a cell.
+PAGES_SECONDS = 180
 #: SHA-256 of the sample's rows, and their number, as this repository's own environment writes them.
 SAMPLE_ROWS = 196_967
 SAMPLE_SHA256 = "7f0489c8b9ea052868a5be81f0c4c35f6a41fe1a91839bc6f3406c9a52dc1734"
@@ -222,9 +228,59 @@ def run_cell(cell: Cell, wheel: Path, state: Path) -> Result:
                 f"the run of the sample ended as {ended.state}: {ended.errors}; import errors: {ended.import_errors}\n"
                 f"{log.read_text(errors='replace')[-6000:]}"
             )
+        with result.measure("pages"):
+            check_pages(python, environment, pipeline.name, ended.run_id)
         result.dags = tuple(ended.dags)
         result.row_count, result.sha256 = read_rows(client, pipeline, ended.run_id, state)
     return result
+
+
+def check_pages(python: Path, environment: Mapping[str, str], dag_id: str, run_id: str) -> None:
+    """Read the pages of the run, as an administrator, from the cell's api-server.
+
+    Raises:
+        CellError: a page has an error, or not what it should show; carries the end of the api-server's log.
+        LaptopError: a process of Airflow ends.
+    """
+    (port,) = find_free_ports(1)
+    airflow = AirflowProcesses(environment, api_port=port, python=str(python))
+    # The run did without the dag-processor, which writes the DAG to the database.
+    airflow.start("api-server", "dag-processor")
+    try:
+        deadline = time.monotonic() + PAGES_SECONDS
+        for page, words in {
+            "": (dag_id, "Last 30 runs"),
+            f"runs?{urlencode({'dag_id': dag_id})}": ("published after",),
+            f"run?{urlencode({'dag_id': dag_id, 'run_id': run_id})}": (
+                "records in",
+                "Timeline",
+                "Why this size",
+            ),
+            f"task?{urlencode({'dag_id': dag_id, 'run_id': run_id, 'task_id': 'transform'})}": (
+                "What this task does",
+            ),
+            "costs": (dag_id, "in all"),
+        }.items():
+            text = "no answer"
+            while (missing := [each for each in words if each not in text]) or "data-loading" in text:
+                if time.monotonic() > deadline:
+                    log = airflow.get_log_path("api-server").read_text(errors="replace")[-3000:]
+                    raise CellError(f"/batch-inference/{page} lacks {missing} in {text[:2000]}\n{log}")
+                airflow.raise_if_dead()
+                time.sleep(0.5)
+                text = _read_page(airflow.api, page)
+    finally:
+        airflow.stop()
+
+
+def _read_page(api: RestApi, page: str) -> str:
+    """A page's HTML, or why there is none yet."""
+    try:
+        headers = {"Authorization": f"Bearer {api.bearer_token}"}
+        with urlopen(Request(f"{api.url}/batch-inference/{page}", headers=headers), timeout=30) as answer:
+            return unescape(answer.read().decode())
+    except OSError as error:
+        return f"{type(error).__name__}: {error}"
 
 
 def read_rows(client: Any, pipeline: Pipeline, run_id: str, state: Path) -> tuple[int, str]:

@@ -154,8 +154,8 @@ def _check_role(client: Any, role: str) -> Iterator[Finding]:
     except CALL_ERRORS as error:
         if isinstance(error, ClientError) and error.response["Error"]["Code"] == "NoSuchEntity":
             yield Finding(
-                f"role: found {role}, which does not exist in the account of Airflow's connection; create it with the "
-                "policies that `batch-inference iam` prints, or correct the ARN"
+                f"role: {role} does not exist in the account of Airflow's connection; correct the ARN, or create the "
+                "role with the policies that `batch-inference iam` prints"
             )
         else:
             yield _say_not_allowed(f"the role {role}", error, "iam:GetRole on it")

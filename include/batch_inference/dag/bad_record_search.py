@@ -149,7 +149,7 @@ def decide_next(
     if isinstance(step, FurtherJob):
         step = _check_budget(plan, jobs, attempts[-1], step)
     if isinstance(step, SearchFailure):
-        return NoFurtherAttempt(step.reason)
+        return NoFurtherAttempt(step.reason, step.advice)
     if isinstance(step, BadRecords):
         return Resolved(_merge_pieces(storage, pipeline, run, attempts, step))
     return _start_attempt(storage, hook, spec, run, attempts[-1], step, attempt=len(jobs) + 1)

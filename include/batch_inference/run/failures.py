@@ -14,6 +14,7 @@ from pydantic import Field, ValidationError
 from batch_inference.common.errors import BatchInferenceError
 from batch_inference.config.sections.record_rules import FrozenModel
 from batch_inference.jobs.common.errors import ConfigError, FunctionError, InputError, JobError, JoinError
+from batch_inference.run.task_ids import SUBMITTING_TASKS
 from sagemaker_jobs.airflow_compat import AirflowFailException, AirflowSensorTimeout, mask_secrets
 from sagemaker_jobs.errors import SageMakerJobError
 
@@ -123,7 +124,9 @@ def _choose_advice(error: BaseException) -> str | None:
     if own is not None:
         return own
     if isinstance(error, ClientError) and error.response.get("Error", {}).get("Code") in _DENIED:
-        return "Let Airflow's role do this; `batch-inference iam` prints the policy. Then clear the task."
+        return (
+            "Let Airflow's role do this; `batch-inference iam` prints the policy. Then clear the failed task."
+        )
     advice = _find_job_advice(type(error))
     return None if advice is None else advice[1]
 
@@ -153,6 +156,9 @@ def build_failure(error: BaseException, ti: Any) -> Failure:
     if own is None and not headline.startswith(type(error).__name__):
         headline = f"{type(error).__name__}: {headline}"
     advice, log_lines = _choose_advice(error), getattr(own, "log_lines", ())[:MAX_LOG_LINES]
+    if advice is not None:
+        submitting = SUBMITTING_TASKS.get(ti.task_id, ti.task_id)
+        advice = advice.replace("the task that submitted the job", f"`{submitting}`")
     return Failure(
         task_id=ti.task_id,
         map_index=-1 if ti.map_index is None else ti.map_index,

@@ -57,6 +57,15 @@ TASK_ORDER = (
     CLEAN_UP,
 )
 
+#: The task that submits the job, by the task that waits for it.
+SUBMITTING_TASKS = {
+    AWAIT_PREPROCESS: PREPROCESS,
+    AWAIT_CANARY: TRANSFORM_CANARY,
+    AWAIT_TRIAL: TRANSFORM_TRIAL,
+    AWAIT_TRANSFORM: TRANSFORM,
+    AWAIT_JOIN_JOB: JOIN_JOB,
+}
+
 
 def get_task_position(task: str) -> tuple[int, int]:
     """Sorts task instances in execution order; those of one mapped task (`join_0`) by map index."""

@@ -142,9 +142,10 @@ class BadRecords:
 
 @dataclass(frozen=True, slots=True)
 class SearchFailure:
-    """The end of the search without a result, and the reason."""
+    """The end of the search without a result: the reason, and what to do where the job's failure does not say it."""
 
     reason: str
+    advice: str | None = None
 
 
 def choose_next_step(state: SearchState, limits: SearchLimits) -> FurtherJob | BadRecords | SearchFailure:
@@ -164,7 +165,9 @@ def choose_next_step(state: SearchState, limits: SearchLimits) -> FurtherJob | B
     ):
         return SearchFailure(
             f"The model refused all of {format_count(state.last_object_count, 'object')}, so it is the model and "
-            "not single records: no further job is paid for."
+            "not single records: no further job is paid for.",
+            "Correct the model, or name the one that fits these columns, then clear the task that submitted the job, "
+            "with all that follows it.",
         )
     to_split = tuple(
         piece

@@ -82,7 +82,8 @@ REASONS: tuple[Reason, ...] = (
         r"Failed to parse output|could not convert string|Error tokenizing data|JSONDecodeError|"
         r"Invalid JsonPath",
         "A record could not be parsed. The log names the object; check ContentType, SplitType, the "
-        "delimiter and that no header line is left, then clear the task.",
+        "delimiter and that no header line is left, then clear the task that submitted the job, with all that follows "
+        "it.",
         applies_to_logs=True,
     ),
     Reason(
@@ -122,14 +123,15 @@ REASONS: tuple[Reason, ...] = (
     Reason(
         "algorithm",
         r"AlgorithmError",
-        "The code in the container failed, and its log says where. Correct the code, or the record that it "
-        "names, then clear the task; running the same again would cost the same and end the same.",
+        "The code in the container failed, and its log says where. Correct the code, or the record that it names, then "
+        "clear the task that submitted the job, with all that follows it; running the same again would cost the same "
+        "and end the same.",
     ),
     Reason(
         "client",
         r"ClientError",
         "The container rejected what it was sent, or SageMaker the job's settings: its log says "
-        "which object. Correct that, then clear the task.",
+        "which object. Correct that, then clear the task that submitted the job, with all that follows it.",
     ),
 )
 
@@ -137,13 +139,13 @@ UNKNOWN = Reason(
     "unknown",
     r"",
     "The reason is not one of the known ones, so the job is not run again by itself. Read its log; "
-    "clear the task to try again.",
+    "clear the task that submitted it, with all that follows it, to try again.",
 )
 TIME_LIMIT = Reason(
     "time limit",
     r"",
     "The job took longer than it may, and would again. Use more or larger instances, or raise the limit if "
-    "the time is really needed; then clear the task.",
+    "the time is really needed; then clear the task that submitted the job, with all that follows it.",
 )
 WAIT_LIMIT = Reason(
     "wait limit",

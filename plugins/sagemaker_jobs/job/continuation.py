@@ -31,9 +31,15 @@ class Resolved:
 
 @dataclass(frozen=True, slots=True)
 class NoFurtherAttempt:
-    """No further attempt although objects remain; ``because`` is added to the job's error message."""
+    """No further attempt although objects remain.
+
+    Attributes:
+        because: added to the job's error message.
+        advice: what to do; None where the job's own failure says it.
+    """
 
     because: str
+    advice: str | None = None
 
 
 class Continuation(Protocol):

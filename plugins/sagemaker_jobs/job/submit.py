@@ -93,8 +93,7 @@ def ensure_job(
         return replace(earlier_jobs[-1], resolution=decision.details)
     if decision is None or isinstance(decision, NoFurtherAttempt):
         if earlier_jobs:
-            because = "" if decision is None else decision.because
-            _check_further_attempt(hook, spec, earlier_jobs, task_was_cleared, because)
+            _check_further_attempt(hook, spec, earlier_jobs, task_was_cleared, decision)
         return submit_attempt(hook, spec, earlier_jobs)
     error = build_reported_error(hook, earlier_jobs[-1])
     log.warning("%s: %s Starting attempt %d.", error.job_name, error.headline, len(earlier_jobs) + 1)
@@ -268,18 +267,24 @@ def ensure_model(hook: SageMakerHook, request: dict[str, Any]) -> None:
 
 
 def _check_further_attempt(
-    hook: SageMakerHook, spec: JobSpec, earlier_jobs: Sequence[Job], task_was_cleared: bool, because: str
+    hook: SageMakerHook,
+    spec: JobSpec,
+    earlier_jobs: Sequence[Job],
+    task_was_cleared: bool,
+    decision: NoFurtherAttempt | None,
 ) -> None:
     """Return if another attempt may follow the last of ``earlier_jobs``, else raise that job's error.
 
     Attempts that never got an instance cost nothing and do not count towards ``max_attempts``; nor do permanent
-    failures, which are not due to chance, and a trial. ``because`` is the continuation's reason for no further attempt.
+    failures, which are not due to chance, and a trial. ``decision`` is the continuation's, with its reason.
     """
     last = earlier_jobs[-1]
     if task_was_cleared and REPORTED_TAG in read_tags(hook, last.arn):
         log.info("%s ended as %s; the task was cleared, so a new attempt starts.", last.name, last.status)
         return
-    error = build_reported_error(hook, last, because=because)
+    error = build_reported_error(hook, last, because="" if decision is None else decision.because)
+    if decision is not None and decision.advice is not None:
+        error.advice = decision.advice
     had_instances = [
         job for job in earlier_jobs if spec.kind.started_field in job.description and not is_trial(spec, job)
     ]

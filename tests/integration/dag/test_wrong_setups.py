@@ -100,7 +100,7 @@ CONTAINERS = {"containers": [{**document()["model"]["containers"][0], "model_dat
             f"model: found no object at {ARCHIVE}.*`batch-inference model PIPELINE MODEL_FILE`",
         ),
         ({"model": {"name": "no-such"}}, "model.name: found 'no-such', which SageMaker does not have"),
-        ({"role": f"{ROLE}nobody"}, f"role: found {ROLE}nobody, which does not exist in the account"),
+        ({"role": f"{ROLE}nobody"}, f"role: {ROLE}nobody does not exist in the account"),
         ({"role": f"{ROLE}other/scoring"}, "IAM's role of that name is .*role/scoring; write that ARN"),
         ({"role": f"{ROLE}of-lambda"}, "does not let sagemaker.amazonaws.com assume it"),
         ({"output__uri": "s3://absent/out/"}, "output.uri: found the bucket absent, which does not exist"),

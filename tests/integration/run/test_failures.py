@@ -172,6 +172,16 @@ def job_error(exit_message: str | None, **fields: Any) -> JobFailedPermanently:
 
 
 @pytest.mark.parametrize(
+    ("task_id", "cleared"), [("await_transform", "`transform`"), ("preprocess", "`preprocess`")]
+)
+def test_the_advice_names_the_task_to_clear(task_id: str, cleared: str) -> None:
+    """The one that submits the job, where another one waits for it."""
+    advice = "Correct the code, then clear the task that submitted the job, with all that follows it."
+    found = build_failure(job_error(None, advice=advice), ti(task_id=task_id))
+    assert found.advice == f"Correct the code, then clear {cleared}, with all that follows it."
+
+
+@pytest.mark.parametrize(
     ("exit_message", "reason", "advice"),
     [
         ("InputError: s3://b/x.csv has no column age", "input", "Correct the object that is named"),

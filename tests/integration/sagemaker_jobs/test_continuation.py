@@ -129,7 +129,10 @@ def test_a_completed_job_is_accounted_for_too(aws: FakeSageMaker, hook: SageMake
         assert sensor.execute(context_of(sensor))["resolution"] == settled
 
 
-@pytest.mark.parametrize("answer", [None, NoFurtherAttempt("Too many records are bad.")])
+@pytest.mark.parametrize(
+    "answer",
+    [None, NoFurtherAttempt("Too many are bad."), NoFurtherAttempt("Too many.", "Change the model.")],
+)
 def test_without_a_further_job_the_failure_stands(
     aws: FakeSageMaker, hook: SageMakerHook, bucket: Any, answer: Any
 ):
@@ -144,6 +147,9 @@ def test_without_a_further_job_the_failure_stands(
         sensor.execute(context_of(sensor))
     assert str(failed.value).startswith("SageMaker transform job score-0123-1 failed: ")
     assert ("\nToo many" in str(failed.value)) is bool(answer)
+    says_so = answer is not None and answer.advice is not None
+    assert (failed.value.advice == "Change the model.") is says_so
+    assert ("\nWhat to do: Change the model." in str(failed.value)) is says_so
     with pytest.raises(TaskDeferred):
         sensor.execute(context_of(sensor, try_number=2, max_tries=1))
     assert list(aws.jobs) == ["score-0123-1", "score-0123-2"]

@@ -292,9 +292,9 @@ SETUPS = (
     (
         "no role",
         (
-            "role: found arn:aws:iam::123456789012:role/nobody, which does not exist in the account of "
-            "Airflow's connection; create it with the policies that 'batch-inference iam' prints, or correct"
-            " the ARN"
+            "role: arn:aws:iam::123456789012:role/nobody does not exist in the account of "
+            "Airflow's connection; correct the ARN, or create the role with the policies that "
+            "'batch-inference iam' prints"
         ),
     ),
     (

@@ -166,6 +166,9 @@ def test_a_model_that_answers_nothing_is_not_paid_for_again() -> None:
     """One object of several would have been answered if single records were to blame."""
     nothing = build_state(SHARDS, answered_pieces=set())
     assert "refused all of 10 objects, so it is the model" in given_up(nothing)
+    step = choose_next_step(nothing, BOUNDS)
+    assert isinstance(step, SearchFailure)
+    assert str(step.advice).startswith("Correct the model")
     alone = build_state(SHARDS[:1], answered_pieces=set(), last_object_count=1)
     assert isinstance(choose_next_step(alone, BOUNDS), FurtherJob)
 

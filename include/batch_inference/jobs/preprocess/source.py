@@ -180,9 +180,11 @@ def _parse_header(header: Sequence[str], input_config: InputConfig, uri: str) ->
         ("no column", input_config.find_missing(names)),
     ):
         if which:
+            # All names are those of columns; of other problems they may be the values of a first record.
+            own = f"it has {', '.join(names)}, and " if problem == "no column" else ""
             raise InputError(
                 f"{uri}: the header has {problem} {', '.join(map(repr, which))}; "
-                f"the pipeline names {', '.join(input_config.column_names)}."
+                f"{own}the pipeline names {', '.join(input_config.column_names)}."
                 f"{_suggest_column(which[0], input_config.find_missing(names))} "
                 "Correct the header or input.columns; if the first line is data, set input.header to false"
             )
