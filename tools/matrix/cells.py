@@ -259,7 +259,7 @@ def check_pages(python: Path, environment: Mapping[str, str], dag_id: str, run_i
             f"task?{urlencode({'dag_id': dag_id, 'run_id': run_id, 'task_id': 'transform'})}": (
                 "What this task does",
             ),
-            "costs": (dag_id, "in all"),
+            "costs": (dag_id, f"{SAMPLE_ROWS:,}</strong> records"),
         }.items():
             text = "no answer"
             while (missing := [each for each in words if each not in text]) or "data-loading" in text:
