@@ -276,14 +276,25 @@ def _plan_with_types(*, is_dry_run: bool) -> dict[str, Any]:
 
 def _add_quiet_pipelines(teams: Teams) -> None:
     done = dict.fromkeys([*TASKS, "clean_up"], "skipped") | {"plan": "success", "clean_up": "success"}
-    for dag_id, kind, changes in (
-        ("pricing.rates", "plan_only", {"dry_run": True}),
-        ("pricing.basket", "empty", {"empty": True}),
-        ("pricing.shelf", "unchanged", {"unchanged_since": "scheduled__2026-11-25"}),
+    for dag_id, kind, changes, headline in (
+        ("pricing.rates", "plan_only", {"dry_run": True}, "Only planned, as asked: no job was started."),
+        (
+            "pricing.basket",
+            "empty",
+            {"empty": True},
+            "Nothing to score: s3://data/basket/ holds no object with content.",
+        ),
+        ("pricing.shelf", "unchanged", {"unchanged_since": "scheduled__2026-11-25"}, "Nothing has changed."),
     ):
         teams.add_pipeline(dag_id, of=1_200)
         outcome = teams.build_outcome(
-            kind=kind, published_rows=None, dollars=0.0, seconds=None, billed_seconds=0.0, idle_seconds=0.0
+            kind=kind,
+            headline=headline,
+            published_rows=None,
+            dollars=0.0,
+            seconds=None,
+            billed_seconds=0.0,
+            idle_seconds=0.0,
         )
         planned = {**_plan_with_types(is_dry_run=kind == "plan_only"), **changes}
         teams.add_run(dag_id, f"scheduled__{kind}", tasks=done, outcome=outcome, planned=planned, minutes=0.5)

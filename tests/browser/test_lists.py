@@ -37,7 +37,7 @@ def test_the_lists_can_be_read_by_everybody(open_page: OpenPage, scheme: str, wi
 def test_the_first_screen_says_how_many_pipelines_need_a_look_and_why(open_page: OpenPage) -> None:
     window = open_page(width=NARROW)
     text = text_of(window)
-    assert "1 file wrong 4 failed 1 held 1 late 1 warning 2 running 1 queued" in text
+    assert "1 file wrong 4 failed 1 held 1 late 1 warning 1 empty input 2 running 1 queued" in text
     assert list_shown(window)[:6] == [
         "ops.meter", "ops.killed", "risk.churn", "risk.fraud", "risk.limits", "ops.sensors",
     ]  # fmt: skip
