@@ -6,6 +6,7 @@ import contextlib
 import os
 import shutil
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -16,7 +17,12 @@ from urllib.parse import quote
 
 import yaml
 
-from batch_inference.cli.laptop.airflow_processes import AirflowProcesses, find_free_ports
+from batch_inference.cli.laptop.airflow_processes import (
+    DATABASE_VARIABLE,
+    AirflowProcesses,
+    add_sqlite_timeout,
+    find_free_ports,
+)
 from batch_inference.cli.laptop.environment import (
     LaptopError,
     build_airflow_environment,
@@ -139,6 +145,14 @@ class Suite:
     def _ask_for_runs(self) -> dict[tuple[str, str], str]:
         runs = self.api("GET", "/dags/~/dagRuns?limit=1000")["dag_runs"]
         return {(run["dag_id"], run["dag_run_id"]): run["state"] for run in runs}
+
+    def start_run_earlier(self, dag_id: str, run_id: str, seconds: float) -> None:
+        """Change a run to one that started so much earlier, so that its time is up however slow this machine is."""
+        url = self.airflow.environment[DATABASE_VARIABLE]
+        environment = {**self.airflow.environment, DATABASE_VARIABLE: add_sqlite_timeout("scheduler", url)}
+        script = Path(__file__).with_name("start_run_earlier.py")
+        command = [self.airflow.python, "-P", str(script), dag_id, run_id, str(seconds)]
+        subprocess.run(command, check=True, env=environment, stdout=subprocess.DEVNULL)
 
     def tasks(self, dag_id: str, run_id: str) -> list[dict[str, Any]]:
         """The task instances of a run."""
