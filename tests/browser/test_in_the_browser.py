@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import FrameLocator, Locator, expect
 
 from tests.browser.conftest import DAG, OUTPUT
-from tests.browser.window import Window
+from tests.browser.window import FRAME, Window
 from tests.end_to_end.deployment import Deployment
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(1200)]
@@ -120,6 +120,19 @@ def test_the_navigation_leads_to_the_pipelines_and_on_to_the_run(run_id: str, wi
     one.page.wait_for_url(
         lambda address: f"/dags/{DAG}/runs/" in address and "/tasks/await_transform" in address
     )
+
+
+def test_the_tab_of_the_dag_lists_its_runs(run_id: str, window: Windows) -> None:
+    """One click on the run leads to its tab, out of the frame."""
+    one = window(user="admin")
+    one.page.goto(f"{one.url}/dags/{DAG}")
+    one.page.get_by_role("link", name="Batch inference", exact=True).click()
+    frame = one.page.frame_locator(FRAME)
+    expect(frame.get_by_role("heading", name="Runs", exact=True)).to_be_visible()
+    expect(frame.locator("tbody a").first).to_be_visible()
+    one.save_screenshot("dag-tab")
+    frame.locator("tbody a").first.click()
+    expect(frame.get_by_text("records in")).to_be_visible()
 
 
 def test_who_may_not_read_the_dag_sees_neither_the_page_nor_its_data(run_id: str, window: Windows) -> None:

@@ -96,6 +96,7 @@ def test_a_run_that_was_to_have_no_output_is_marked_and_is_not_the_last_run(
     # That there was nothing to score may be a mistake in a prefix, or in what should have been uploaded.
     assert ("1 empty input" if kind == "empty" else "1 well") in text
     assert ("empty it is." in text) is (kind == "empty")
+    assert ("empty it is." in read("runs?dag_id=open_a").partition("Last 3 runs")[0]) is (kind == "empty")
     text = read("runs?dag_id=open_a")
     assert f"2026-01-03 02:00:00 UTC {words} schedule" in text
     assert "Last 2 published runs" in text or "Last 2 runs" in text, "the plots"
