@@ -249,10 +249,9 @@ def clear_after_success(scenario: Scenario) -> None:
 def delete_the_run(scenario: Scenario) -> None:
     """Right after it was marked failed, so that its own teardown goes with it."""
     hang(scenario)
-    scenario.mark_active_jobs_unwanted()
     scenario.mark_run("failed")
     scenario.wait(scenario.delete_run, "the run may be deleted")
-    scenario.suite.run_janitor()
+    scenario.have_janitor_stop_jobs()
 
 
 def wait_for_the_runs_timeout(scenario: Scenario) -> None:
@@ -262,8 +261,7 @@ def wait_for_the_runs_timeout(scenario: Scenario) -> None:
     scenario.wait(
         lambda: scenario.suite.run_state(scenario.pipeline, scenario.run_id) == "failed", "the run timed out"
     )
-    scenario.mark_active_jobs_unwanted()
-    scenario.suite.run_janitor()
+    scenario.have_janitor_stop_jobs()
 
 
 def publish_at_once(scenario: Scenario) -> None:

@@ -156,6 +156,14 @@ class Scenario:
         """From now on the jobs that are at work should be stopped."""
         self.unwanted_since.update(dict.fromkeys(self.active_jobs(), time.time()))
 
+    def have_janitor_stop_jobs(self) -> None:
+        """Run the janitor, which stops the jobs that are at work, unless their tasks have stopped them before.
+
+        They should be stopped when it looks, which on a machine with much else to do is not at once.
+        """
+        names = self.active_jobs()
+        self.unwanted_since.update(dict.fromkeys(names, self.suite.run_janitor()))
+
     def get_job_deadline(self, job: dict[str, Any]) -> float | None:
         """Epoch seconds at which a job that was started must be stopped, where the case sets a limit."""
         if self.case.limit_seconds is None:

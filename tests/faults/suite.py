@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -165,14 +166,19 @@ class Suite:
         found: list[dict[str, Any]] = self._jobs.get()
         return found
 
-    def run_janitor(self) -> None:
-        """Let the janitor run to its success, as its schedule does every five minutes."""
+    def run_janitor(self) -> float:
+        """Let the janitor run to its success, as its schedule does every five minutes.
+
+        Returns when it looked, in epoch seconds.
+        """
         run = self._queue_janitor_run()
         wait_until(
             lambda: self.run_state(JANITOR, run) in ("success", "failed"), "the janitor's run has ended"
         )
-        tasks = {each["task_id"]: each["state"] for each in self.tasks(JANITOR, run)}
-        assert self.run_state(JANITOR, run) == "success", f"the janitor's run {run} failed: {tasks}"
+        tasks = {each["task_id"]: each for each in self.tasks(JANITOR, run)}
+        states = {name: each["state"] for name, each in tasks.items()}
+        assert self.run_state(JANITOR, run) == "success", f"the janitor's run {run} failed: {states}"
+        return datetime.fromisoformat(tasks["clean_up_jobs"]["start_date"]).timestamp()
 
     def _queue_janitor_run(self) -> str:
         """The id of a run that has yet to begin. Runs go one after the other, so all cases that wait share it."""
