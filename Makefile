@@ -49,7 +49,7 @@ test-fast: $(INSTALLED) ## the unit tests: no Airflow, no embedded AWS, no brows
 .PHONY: test
 test: $(INSTALLED) ## every test: make test [ARGS='-k name']
 	@tools/system-packages
-	@$(PY) -m pytest -n 4 --dist loadfile --no-loadscope-reorder $(ARGS)
+	@$(PY) -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 .PHONY: faults
 faults: $(INSTALLED) ## every case of the fault suite on PostgreSQL and on SQLite: make faults [ARGS='-k worker']
