@@ -91,7 +91,10 @@ class Figures:
 
     @property
     def unlisted_seconds(self) -> float:
-        """Billed instance-seconds of jobs that no stage of the report has: those that looked for refused records."""
+        """Billed instance-seconds of jobs that no stage of the report has.
+
+        Those are earlier attempts, jobs of an earlier plan, and jobs that looked for records that the model refuses.
+        """
         billed = None if self.outcome is None else self.outcome.billed_seconds
         if self.is_final or not self.is_complete or self.report is None or billed is None:
             return 0.0

@@ -208,7 +208,7 @@ class Bar:
 class PipelineRow:
     """A pipeline and its last runs, newest first.
 
-    `active` is the run that goes on, else the newest that waits; `queued_count` the number of others that wait. `last`
+    `active` is the run that goes on, else the oldest that waits; `queued_count` the number of others that wait. `last`
     is the newest that has ended and was meant to have output, and `quiet` the ones since then. `delay` is said of a run
     that is late, `file_error` of a file that is wrong.
     """
@@ -239,12 +239,11 @@ class PipelineRow:
     @property
     def empty(self) -> RunRow | None:
         """The newest run, if its input was empty; runs that were to be planned only do not count."""
-        newest = next((row for row in self.quiet if row.kind != "plan_only"), None)
-        return newest if newest is not None and newest.kind == "empty" else None
+        return _find_empty(self.quiet)
 
     @property
     def notes(self) -> list[tuple[RunRow, str]]:
-        """What is odd about the newest runs, though none has failed."""
+        """What is odd about the newest runs beside the reasons of those that failed."""
         last = [] if self.last is None else [(self.last, text) for text in self.last.warnings]
         return last if self.empty is None else [*last, (self.empty, self.empty.outcome_text)]
 
@@ -321,9 +320,9 @@ def build_pipeline_row(
     dag: PipelineDag, rows: Sequence[RunRow], file_error: str | None, now: datetime
 ) -> PipelineRow:
     """The row of a pipeline with these last runs, newest first."""
-    # A run that goes on comes before those that wait for it.
+    # A run that goes on comes before those that wait for it, the oldest of which is the next.
     going_on = [row for row in rows if not row.run.has_ended]
-    active = next((row for row in going_on if row.kind == "running"), going_on[0] if going_on else None)
+    active = next((row for row in going_on if row.kind == "running"), going_on[-1] if going_on else None)
     ended = [row for row in rows if row.run.has_ended]
     place = next((number for number, row in enumerate(ended) if not row.is_quiet), None)
     last = None if place is None else ended[place]
@@ -346,10 +345,16 @@ def build_pipeline_row(
             has_run=bool(rows),
             is_wrong=file_error is not None,
             is_late=newest is not None and newest.is_late(now),
-            is_empty=next((row.kind for row in quiet if row.kind != "plan_only"), None) == "empty",
+            is_empty=_find_empty(quiet) is not None,
         ),
         file_error=file_error,
     )
+
+
+def _find_empty(quiet: Sequence[RunRow]) -> RunRow | None:
+    """The newest of these runs without output, if its input was empty; those that were planned only do not count."""
+    newest = next((row for row in quiet if row.kind != "plan_only"), None)
+    return newest if newest is not None and newest.kind == "empty" else None
 
 
 def _list_states(

@@ -114,7 +114,7 @@ def build_progress(
         elapsed_seconds=elapsed,
         ends_at=None if remaining is None else datetime.fromtimestamp(now.timestamp() + remaining, UTC),
         unknown_end="the state of a job is not known"
-        if any(job["status"] == "unknown" for job in jobs.values())
+        if any(jobs[each]["status"] == "unknown" for each in jobs.keys() & dict(stages[number:]).keys())
         else f"{name} takes longer than planned",
         latest_end=latest_end,
         is_slow=latest_end is not None and latest_end < now,

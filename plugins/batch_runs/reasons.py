@@ -170,11 +170,11 @@ def build_reason(instance: FailedInstance, outcome: RunOutcome | None, links: It
             return Reason(**common, headline=outcome.headline, advice=outcome.advice)
         return Reason(**common, headline=NO_MESSAGE)
     # A list has no room for more than the headline; here one paragraph is shown whole, and once.
-    message = failure.message.strip()
-    is_whole = message == failure.headline.strip() or (failure.is_cut and len(message) <= MAX_PARAGRAPH)
+    paragraph = failure.paragraph
+    is_whole = paragraph is not None and len(paragraph) <= MAX_PARAGRAPH
     return Reason(
         **common,
-        headline=message if is_whole else failure.headline,
+        headline=paragraph if paragraph is not None and is_whole else failure.headline,
         advice=failure.advice,
         message=None if is_whole else failure.message,
         log_lines=failure.log_lines,

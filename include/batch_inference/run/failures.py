@@ -17,6 +17,7 @@ from batch_inference.jobs.common.errors import ConfigError, FunctionError, Input
 from batch_inference.run.task_ids import SUBMITTING_TASKS
 from sagemaker_jobs.airflow_compat import AirflowFailException, AirflowSensorTimeout, mask_secrets
 from sagemaker_jobs.errors import SageMakerJobError
+from sagemaker_jobs.failure.reasons import SUBMITTER
 
 #: XCom key of a task's Failure.
 FAILURE_KEY = "failure"
@@ -53,10 +54,14 @@ class Failure(FrozenModel):
     will_retry: bool = False
 
     @property
-    def is_cut(self) -> bool:
-        """Whether the headline is the beginning of the message, which is one paragraph."""
+    def paragraph(self) -> str | None:
+        """The whole message behind the headline, its class before it where the headline has that; None for several."""
+        message = self.message.strip()
+        prefix = f"{self.error}: "
+        if self.headline.startswith(prefix) and not message.startswith(prefix):
+            message = prefix + message
         begin = self.headline.removesuffix(" …").rstrip(".")
-        return "\n" not in self.message.strip() and self.message.startswith(begin)
+        return message if "\n" not in message and message.startswith(begin) else None
 
     def describe(self) -> str:
         """The message, and what to do."""
@@ -150,15 +155,12 @@ def build_failure(error: BaseException, ti: Any) -> Failure:
     will_retry = will_retry and not isinstance(error, BatchInferenceError | JobError)
     if isinstance(error, SageMakerJobError):
         error = explain_job_error(error)
-    message = clean_text(str(error).strip() or type(error).__name__)
+    message = clean_text(_name_submitting_task(str(error).strip(), ti.task_id) or type(error).__name__)
     own: Any = error if is_for_people(error) else None
     headline = clean_text(getattr(own, "headline", None) or message.split("\n", 1)[0])
     if own is None and not headline.startswith(type(error).__name__):
         headline = f"{type(error).__name__}: {headline}"
     advice, log_lines = _choose_advice(error), getattr(own, "log_lines", ())[:MAX_LOG_LINES]
-    if advice is not None:
-        submitting = SUBMITTING_TASKS.get(ti.task_id, ti.task_id)
-        advice = advice.replace("the task that submitted the job", f"`{submitting}`")
     return Failure(
         task_id=ti.task_id,
         map_index=-1 if ti.map_index is None else ti.map_index,
@@ -167,12 +169,17 @@ def build_failure(error: BaseException, ti: Any) -> Failure:
         error=type(error).__name__,
         headline=shorten(headline, MAX_HEADLINE),
         message=_cut(message, MAX_MESSAGE),
-        advice=None if advice is None else clean_text(advice),
+        advice=None if advice is None else clean_text(_name_submitting_task(advice, ti.task_id)),
         job_name=getattr(own, "job_name", None),
         log_group=getattr(own, "log_group", None),
         log_lines=tuple(_cut(clean_text(line), MAX_LOG_LINE) for line in log_lines),
         will_retry=will_retry,
     )
+
+
+def _name_submitting_task(text: str, task_id: str) -> str:
+    """The advice of `sagemaker_jobs`, which does not know the DAG, with the id of the task that is to be cleared."""
+    return text.replace(SUBMITTER, f"`{SUBMITTING_TASKS.get(task_id, task_id)}`")
 
 
 def parse_failure(xcom_value: Any) -> Failure | None:

@@ -30,19 +30,28 @@
   const body = document.getElementById("body");
   let shown = "";
 
+  // What can be unfolded, by its summary and, where several have the same, its number among them.
+  function nameDetails() {
+    const numbers = new Map();
+    return [...body.querySelectorAll("details > summary")].map((summary) => {
+      const number = numbers.get(summary.textContent) ?? 0;
+      numbers.set(summary.textContent, number + 1);
+      return [`${summary.textContent} ${number}`, summary.parentElement];
+    });
+  }
+
   function replace(text) {
     if (text === shown) return;
     shown = text;
     const fresh = new DOMParser().parseFromString(text, "text/html").body;
     const before = body.querySelector("[data-state]").dataset.state;
     // What a person has opened, and where they are, stays.
-    const summaries = [...body.querySelectorAll("details > summary")];
-    const opened = new Map(summaries.map((each) => [each.textContent, each.parentElement.open]));
+    const opened = new Map(nameDetails().map(([name, details]) => [name, details.open]));
     const focused = document.activeElement?.closest("#body a, #body summary")?.textContent;
     body.replaceChildren(...fresh.childNodes);
-    for (const summary of body.querySelectorAll("details > summary")) {
+    for (const [name, details] of nameDetails()) {
       // What was not there before is opened or folded as it comes.
-      summary.parentElement.open = opened.get(summary.textContent) ?? summary.parentElement.open;
+      details.open = opened.get(name) ?? details.open;
     }
     if (focused) [...body.querySelectorAll("a, summary")].find((each) => each.textContent === focused)?.focus();
     const now = body.querySelector("[data-state]").dataset.state;

@@ -5,6 +5,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+#: How advice names the task of which nothing is known here but that it submitted the job.
+SUBMITTER = "the task that submitted the job"
+
 
 @dataclass(frozen=True, slots=True)
 class Reason:
@@ -139,7 +142,7 @@ UNKNOWN = Reason(
     "unknown",
     r"",
     "The reason is not one of the known ones, so the job is not run again by itself. Read its log; "
-    "clear the task that submitted it, with all that follows it, to try again.",
+    "clear the task that submitted the job, with all that follows it, to try again.",
 )
 TIME_LIMIT = Reason(
     "time limit",
@@ -164,8 +167,8 @@ STOPPED_BY_US = Reason(
 STOPPED_BY_SOMEBODY = Reason(
     "stopped on AWS",
     r"",
-    "Somebody stopped this job on AWS, so it is not started again by itself. Clear the task to start a new "
-    "attempt.",
+    "Somebody stopped this job on AWS, so it is not started again by itself. To start a new attempt, clear "
+    "the task that submitted the job, with all that follows it.",
 )
 
 

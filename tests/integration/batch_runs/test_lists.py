@@ -75,7 +75,7 @@ def test_a_run_that_goes_on_comes_before_those_that_wait_for_it(read: Pages, dat
         database.add_tasks("open_a", run_id, {"plan": None, "clean_up": None})
     text = read("./")
     assert "1 running 1 queued" in text
-    assert re.search(r"running since [-0-9: ]+ UTC , 1 run waits for it", text)
+    assert re.search(r"running since [-0-9: ]+ UTC , 1 more run queued", text)
     text = read("run?dag_id=open_a&run_id=third")
     assert "This run waits for second to end" in text.replace("<code>", "")
     assert "The run that it waits for" in text

@@ -33,6 +33,14 @@ from batch_inference.run.failures import (
 from sagemaker_jobs import airflow_compat
 from sagemaker_jobs.airflow_compat import AirflowSensorTimeout
 from sagemaker_jobs.errors import JobFailed, JobFailedPermanently, SubmitFailed
+from sagemaker_jobs.failure.reasons import (
+    REASONS,
+    STOPPED_BY_SOMEBODY,
+    STOPPED_BY_US,
+    TIME_LIMIT,
+    UNKNOWN,
+    WAIT_LIMIT,
+)
 
 
 def ti(**fields: Any) -> Any:
@@ -179,6 +187,16 @@ def test_the_advice_names_the_task_to_clear(task_id: str, cleared: str) -> None:
     advice = "Correct the code, then clear the task that submitted the job, with all that follows it."
     found = build_failure(job_error(None, advice=advice), ti(task_id=task_id))
     assert found.advice == f"Correct the code, then clear {cleared}, with all that follows it."
+    assert found.describe().count("What to do") == 1
+    assert cleared in found.describe()
+
+
+def test_no_advice_leaves_the_reader_to_find_the_task() -> None:
+    """Of all reasons that know of a task to clear."""
+    for reason in (*REASONS, UNKNOWN, TIME_LIMIT, WAIT_LIMIT, STOPPED_BY_US, STOPPED_BY_SOMEBODY):
+        found = build_failure(job_error(None, advice=reason.advice), ti(task_id="await_transform"))
+        assert found.advice is not None
+        assert "the task" not in found.advice, reason.name
 
 
 @pytest.mark.parametrize(

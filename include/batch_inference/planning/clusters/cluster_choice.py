@@ -147,15 +147,13 @@ def choose_clusters(
         if context.can_request_approval:
             return replace(cheapest, approval_reason=over)
         over += "; on_over_budget is 'approve', but nobody can approve this run"
-    more_time = ", or allow more time" if _is_cheaper_later(stages, without_budget, goals) else ""
+    more_time = ", or allow more time" if _fits_budget_later(stages, goals) else ""
     raise NoClustersError(f"{over}; raise the budget{more_time}", replace(cheapest, meets_goals=False))
 
 
-def _is_cheaper_later(stages: Sequence[StageWorkload], cheapest: ClusterPlan, goals: Goals) -> bool:
-    """Whether a run without the deadline would cost less than `cheapest`, which meets it."""
-    later = choose_best(stages, replace(goals, budget=None, seconds_to_deadline=None, prefer="cost"))
-    costs = later.dollars if later is not None else None, cheapest.dollars
-    return costs[0] is not None and costs[1] is not None and costs[0] < costs[1]
+def _fits_budget_later(stages: Sequence[StageWorkload], goals: Goals) -> bool:
+    """Whether there are clusters within the budget that are done after the deadline."""
+    return choose_best(stages, replace(goals, seconds_to_deadline=None, prefer="cost")) is not None
 
 
 def format_clock_time(time: datetime, now: datetime) -> str:
