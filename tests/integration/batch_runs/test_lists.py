@@ -82,6 +82,14 @@ def test_a_run_that_goes_on_comes_before_those_that_wait_for_it(read: Pages, dat
     assert "Stage" not in text
 
 
+def test_of_runs_that_wait_the_next_one_is_named(read: Pages, database: Database, browser: Browser) -> None:
+    """Where none goes on, as between two runs."""
+    database.add_dag("open_a")
+    database.add_runs("open_a", ["first", "second", "third"], state="queued")
+    assert re.search(r"queued since [-0-9: ]+ UTC , 2 more runs queued", read("./"))
+    assert re.search(r'run_id=first">queued since', browser("viewer").get("./").text)
+
+
 @pytest.mark.parametrize("kind", ["plan_only", "empty", "unchanged"])
 def test_a_run_that_was_to_have_no_output_is_marked_and_is_not_the_last_run(
     read: Pages, database: Database, kind: str

@@ -193,13 +193,15 @@ def test_a_message_of_one_paragraph_is_shown_whole_and_once() -> None:
         (sentence, sentence, (sentence, None)),
         (f"{sentence}\nA second.", sentence, (sentence, f"{sentence}\nA second.")),
         (f"{sentence}. " * 40, f"{sentence} …", (f"{sentence} …", f"{sentence}. " * 40)),
+        ("bad thing", "E: bad thing", ("E: bad thing", None)),
+        (whole, shorten(f"E: {whole}", MAX_HEADLINE), (f"E: {whole}", None)),
         (
             "a: found 1\nb: found 2",
             "2 problems. The first: a: found 1",
             ("2 problems. The first: a: found 1", ...),
         ),
     ):
-        found = Failure.model_validate(failure("plan", headline, message=message))
+        found = Failure.model_validate(failure("plan", headline, message=message, error="E"))
         instance = FailedInstance(
             task_id="plan", map_index=-1, state="failed", try_number=1, try_count=1, ended_at=None,
             next_try_at=None, failure=found,
