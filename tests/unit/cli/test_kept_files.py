@@ -10,7 +10,7 @@ import pytest
 
 from batch_inference.cli.laptop import kept_files
 from batch_inference.cli.laptop.kept_files import KeptFiles, copy_objects, delete_old_folders
-from batch_inference.cli.laptop.run import keep_files
+from batch_inference.cli.laptop.run import keep_files, print_kept_files
 from batch_inference.common.names import RunPaths
 
 ROOT = "s3://bucket/work/churn/manual-1/"
@@ -124,3 +124,14 @@ def test_the_disk_does_not_fill_up(
         os.utime(folder, (number, number))
     delete_old_folders(tmp_path / "run-9")
     assert sorted(path.name for path in tmp_path.iterdir()) == [f"run-{number}" for number in left]
+
+
+def test_many_files_of_rejects_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Each instance and process writes its own; the folder opens them all."""
+    folder = tmp_path / "job" / "rejects"
+    kept = KeptFiles(tmp_path, {f"s3://b/{name}": folder / name for name in ("a.jsonl", "b.jsonl")})
+    kept.paths["s3://b/report.html"] = tmp_path / "report.html"
+    print_kept_files(kept)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line for line in lines if "rejected" in line] == [f"Its rejected records: 2 files in {folder}/"]
+    assert lines[-1].endswith(f"{tmp_path.resolve()}/report.html")

@@ -15,6 +15,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -58,7 +59,7 @@ from batch_inference.cli.models.model import (
 from batch_inference.cli.models.model_archive import build_model_archive
 from batch_inference.cli.project import Project, convert_path, find_local_path, find_project
 from batch_inference.common.errors import BatchInferenceError
-from batch_inference.common.formatting import format_duration
+from batch_inference.common.formatting import format_count, format_duration
 from batch_inference.common.names import RunPaths
 from batch_inference.common.object_names import is_control_name
 from batch_inference.common.s3_uri import is_s3_uri, split_s3_uri
@@ -368,9 +369,9 @@ def print_kept_files(kept: KeptFiles) -> None:
     if not kept.paths:
         return
     print(f"\nThe files of the run, for the last {KEPT_RUNS} runs, are in {kept.folder}/")
-    for path in sorted(kept.paths.values()):
-        if path.parent.name == "rejects":
-            print(f"Its rejected records: {path}")
+    folders = Counter(path.parent for path in kept.paths.values() if path.parent.name == "rejects")
+    for folder, number in sorted(folders.items()):
+        print(f"Its rejected records: {format_count(number, 'file')} in {folder}/")
     if kept.report_html is not None:
         print(f"Open its report: python3 -m webbrowser {kept.report_html.resolve().as_uri()}")
 
