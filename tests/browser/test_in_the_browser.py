@@ -132,7 +132,7 @@ def test_the_tab_of_the_dag_lists_its_runs(run_id: str, window: Windows) -> None
     expect(frame.locator("tbody a").first).to_be_visible()
     one.save_screenshot("dag-tab")
     frame.locator("tbody a").first.click()
-    expect(frame.get_by_text("records in")).to_be_visible()
+    expect(frame.get_by_text("records in").first).to_be_visible()
 
 
 def test_who_may_not_read_the_dag_sees_neither_the_page_nor_its_data(run_id: str, window: Windows) -> None:
