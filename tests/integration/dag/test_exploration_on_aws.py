@@ -226,9 +226,10 @@ def test_a_model_that_waits_gets_more_requests_at_a_time(server: Server) -> None
     first = nights.run()
     assert first.transform.max_concurrent_transforms == 4
     last = nights.plan()
-    # Which night is certain enough depends on what the ones before measured.
+    # Which night is certain enough, and whether the slower type has its eight requests first, depends on what the ones
+    # before measured.
     for _ in range(10):
-        if last.transform.max_concurrent_transforms > 4:
+        if last.transform.max_concurrent_transforms > 4 and last.transform.instance_type == "ml.c5.xlarge":
             break
         nights.run()
         last = nights.plan()
