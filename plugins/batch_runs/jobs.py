@@ -47,39 +47,29 @@ FAST_FAIL_CONFIG = Config(connect_timeout=2, read_timeout=5, retries={"total_max
 
 @dataclass(frozen=True, slots=True)
 class JobTasks:
-    """A stage, the task that submits its jobs, the task that waits for them, the key of its results, and their kind.
+    """A stage, the task that waits for its jobs, their kind, and the key of their results.
 
     `mapped_over` is the task whose value lists the jobs, where there may be several.
     """
 
     stage: str
-    submit_task: str
     wait_task: str
     kind: JobKind
     result_key: str = handoffs.RETURN_VALUE
     mapped_over: str | None = None
 
+    @property
+    def submit_task(self) -> str:
+        """The task that submits the jobs."""
+        return task_ids.SUBMITTING_TASKS[self.wait_task]
+
 
 JOB_TASKS = (
-    JobTasks(
-        "preprocess", task_ids.PREPROCESS, task_ids.AWAIT_PREPROCESS, PROCESSING, handoffs.PREPROCESS_JOB[1]
-    ),
-    JobTasks("transform", task_ids.TRANSFORM_CANARY, task_ids.AWAIT_CANARY, TRANSFORM),
-    JobTasks(
-        "transform",
-        task_ids.TRANSFORM_TRIAL,
-        task_ids.AWAIT_TRIAL,
-        TRANSFORM,
-        mapped_over=task_ids.SELECT_TRIALS,
-    ),
-    JobTasks(
-        "transform",
-        task_ids.TRANSFORM,
-        task_ids.AWAIT_TRANSFORM,
-        TRANSFORM,
-        mapped_over=task_ids.WRITE_MANIFESTS,
-    ),
-    JobTasks("join", task_ids.JOIN_JOB, task_ids.AWAIT_JOIN_JOB, PROCESSING),
+    JobTasks("preprocess", task_ids.AWAIT_PREPROCESS, PROCESSING, handoffs.PREPROCESS_JOB[1]),
+    JobTasks("transform", task_ids.AWAIT_CANARY, TRANSFORM),
+    JobTasks("transform", task_ids.AWAIT_TRIAL, TRANSFORM, mapped_over=task_ids.SELECT_TRIALS),
+    JobTasks("transform", task_ids.AWAIT_TRANSFORM, TRANSFORM, mapped_over=task_ids.WRITE_MANIFESTS),
+    JobTasks("join", task_ids.AWAIT_JOIN_JOB, PROCESSING),
 )
 
 

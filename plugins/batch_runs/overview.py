@@ -237,15 +237,11 @@ class PipelineRow:
         )
 
     @property
-    def empty(self) -> RunRow | None:
-        """The newest run, if its input was empty; runs that were to be planned only do not count."""
-        return _find_empty(self.quiet)
-
-    @property
     def notes(self) -> list[tuple[RunRow, str]]:
         """What is odd about the newest runs beside the reasons of those that failed."""
         last = [] if self.last is None else [(self.last, text) for text in self.last.warnings]
-        return last if self.empty is None else [*last, (self.empty, self.empty.outcome_text)]
+        empty = _find_empty(self.quiet)
+        return last if empty is None else [*last, (empty, empty.outcome_text)]
 
     @property
     def reasons(self) -> list[RunRow]:

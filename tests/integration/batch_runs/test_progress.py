@@ -122,12 +122,14 @@ def test_the_end_follows_from_the_plan_and_from_the_objects_that_are_done(
 def test_a_job_that_takes_longer_than_planned_has_no_known_end() -> None:
     found = progress(3, 700, job("transform", created=190, started=250))
     assert found.ends_at is None
+    assert found.unknown_end == "transform takes longer than planned"
     assert found.is_slow
 
 
 def test_of_a_job_whose_state_is_not_known_no_end_follows() -> None:
     unknown = {**job("transform", created=190), "status": "unknown", "created_at": None}
-    assert progress(3, 300, unknown).ends_at is None
+    found = progress(3, 300, unknown)
+    assert (found.ends_at, found.unknown_end) == (None, "the state of a job is not known")
 
 
 def test_a_run_that_will_end_after_its_deadline_is_late() -> None:

@@ -17,6 +17,7 @@ from sqlalchemy import event
 from batch_inference.aws.s3 import Storage
 from batch_inference.run.failures import MAX_HEADLINE, Failure, shorten
 from batch_inference.run.outcomes import RunOutcome
+from batch_runs.figures import Figures
 from batch_runs.reasons import build_reason
 from batch_runs.task_failures import FailedInstance
 from tests.integration.batch_runs.database import START, Database
@@ -176,6 +177,35 @@ def test_a_failed_run_shows_what_its_jobs_were_billed(read: Pages) -> None:
     text = read(run("model"))
     assert "3 min 20 s billed unknown idle $0.0128 cost" in text
     assert re.search(r"Time 12 min 06 s 15 min 58 s 1 h 00 min Cost \$0\.\d{4} \$0\.\d{4} \$0\.0128", text)
+
+
+@pytest.mark.parametrize(
+    ("listed", "more", "changes"),
+    [
+        ([50.0, 120.0], 30.0, {}),
+        ([200.0], 0.0, {}),
+        ([50.0, None], 0.0, {}),
+        ([], 0.0, {}),
+        ([50.0], 0.0, {"is_final": True}),
+        ([50.0], 0.0, {"is_complete": False}),
+        ([50.0], 0.0, {"outcome": None}),
+    ],
+)
+def test_what_was_billed_for_jobs_that_no_stage_has_is_known(
+    listed: list[float | None], more: float, changes: dict[str, Any]
+) -> None:
+    """Only where each job of a stage is described."""
+    known: dict[str, Any] = {
+        "plan": None,
+        "outcome": RunOutcome(kind="failed", headline="It failed.", billed_seconds=200.0),
+        "report": {"stages": [{"billed_seconds": seconds} for seconds in listed]},
+    }
+    assert Figures(**{**known, **changes}).unlisted_seconds == more
+
+
+def test_that_clean_up_failed_with_the_run_is_said_beside_it(read: Pages) -> None:
+    assert "clean_up failed as the run has" in read(run("model"))
+    assert "as the run has" not in read(run("both"))
 
 
 def test_the_message_of_a_plan_that_failed_is_shown(read: Pages) -> None:
