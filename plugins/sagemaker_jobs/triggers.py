@@ -192,6 +192,7 @@ class SageMakerJobTrigger(BaseTrigger):
         waited = max(0.0, time.time() - self.deferred_at)
         await asyncio.sleep(self._jittered(max(0.0, pause - waited)))
         while True:
+            asked_at = time.time()
             try:
                 ended = await self._describe_if_due(poller, kind)
             except Exception as error:
@@ -206,9 +207,10 @@ class SageMakerJobTrigger(BaseTrigger):
                 failures = 0
                 if ended is not None:
                     return ended[kind.status_field], ended.get("FailureReason")
-            # Only now: a limit that has passed since the job was last described depends on whether it has started.
-            if self._seconds_left() <= 0:
-                because = RAN_TOO_LONG if self._seconds_to_run() <= 0 else TIMED_OUT
+            # Of the moment that the answer tells of: one that took its time says nothing of whether the job has started
+            # since, and then the next look is at once.
+            if self._seconds_left(asked_at) <= 0:
+                because = RAN_TOO_LONG if self._seconds_to_run(asked_at) <= 0 else TIMED_OUT
                 await self._stop(poller, kind, because)
                 return "timeout", because
             if failures:
@@ -273,18 +275,18 @@ class SageMakerJobTrigger(BaseTrigger):
             return False
         return time.time() + self.max_poll_seconds >= self.created_at + min(limits)
 
-    def _seconds_left(self) -> float:
+    def _seconds_left(self, now: float) -> float:
         """Seconds until the job's time limit or the task's deadline; infinity without either."""
-        to_wait = float("inf") if self.deadline is None else self.deadline - time.time()
-        return min(to_wait, self._seconds_to_run())
+        to_wait = float("inf") if self.deadline is None else self.deadline - now
+        return min(to_wait, self._seconds_to_run(now))
 
-    def _seconds_to_run(self) -> float:
+    def _seconds_to_run(self, now: float) -> float:
         """Seconds until the job's time limit; provisioning is not billed and has a limit of its own."""
         if self._started_at is None and self.max_provisioning_seconds is not None:
-            return self.created_at + self.max_provisioning_seconds - time.time()
+            return self.created_at + self.max_provisioning_seconds - now
         if self.max_runtime_seconds is None or self._started_at is None:
             return float("inf")
-        return self._started_at + self.max_runtime_seconds - time.time()
+        return self._started_at + self.max_runtime_seconds - now
 
     def _format_elapsed(self) -> str:
         waited = f"{time.time() - self.created_at:.0f} s after it was submitted"
@@ -293,7 +295,7 @@ class SageMakerJobTrigger(BaseTrigger):
     def _jittered(self, pause: float) -> float:
         """``pause`` with jitter, so that jobs started together drift apart; at most the seconds left."""
         spread = pause * random.uniform(1 - PAUSE_JITTER, 1 + PAUSE_JITTER)  # noqa: S311 - spreads load, keeps no secret
-        return max(_SHORTEST_PAUSE, min(spread, self._seconds_left()))
+        return max(_SHORTEST_PAUSE, min(spread, self._seconds_left(time.time())))
 
     async def _stop(self, poller: Poller, kind: JobKind, because: str) -> None:
         """Tag and stop the job if it runs; retries transient errors for a while, then logs the failure."""

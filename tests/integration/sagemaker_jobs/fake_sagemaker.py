@@ -1,7 +1,8 @@
 """A small SageMaker over HTTP whose jobs change state only when a test says so.
 
 It answers the operations that the package calls, in AWS's JSON 1.1 form and with AWS's error texts. A test scripts what
-goes wrong: ``refuse`` (an error answer), ``drop_response`` (the call is carried out, its answer lost).
+goes wrong: ``refuse`` (an error answer), ``drop_response`` (the call is carried out, its answer lost), ``delays`` (seconds
+by operation until an answer is sent).
 """
 
 from __future__ import annotations
@@ -44,6 +45,7 @@ class FakeSageMaker:
         self.models: dict[str, dict[str, Any]] = {}
         self.tags: dict[str, dict[str, str]] = defaultdict(dict)
         self.script: dict[str, deque[RefusalError | str]] = defaultdict(deque)
+        self.delays: dict[str, float] = {}
 
     def close(self) -> None:
         self.server.shutdown()
@@ -200,6 +202,7 @@ def _handler_of(fake: FakeSageMaker) -> type[BaseHTTPRequestHandler]:
             with fake.lock:
                 fake.calls.append((operation, request))
                 fake.call_times.append(time.monotonic())
+                delay = fake.delays.get(operation, 0.0)
                 key = self.headers["Authorization"].partition("Credential=")[2].partition("/")[0]
                 refused = fake.expired_keys.get(key)
                 due = fake.script[operation] and refused is None
@@ -215,6 +218,7 @@ def _handler_of(fake: FakeSageMaker) -> type[BaseHTTPRequestHandler]:
                 except RefusalError as refusal:
                     status, answer = refusal.status, {"__type": refusal.code, "message": refusal.message}
                 data = json.dumps(answer).encode()
+            time.sleep(delay)
             if isinstance(scripted, str):
                 self.close_connection = True
                 self.connection.close()

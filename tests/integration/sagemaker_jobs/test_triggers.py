@@ -173,8 +173,11 @@ def test_a_job_that_gets_no_instances_is_stopped_at_its_own_limit_and_one_that_r
             "score-0123-1", "Transform", max_runtime_seconds=60.0, max_provisioning_seconds=0.5
         )
         waiting = asyncio.create_task(event_of(trigger))
-        await asyncio.sleep(1.5)
         if started:
+            # A job that was described after its limit to wait, and goes on, is known to have started.
+            limit = time.time() + 0.5
+            while time.time() < limit or not aws.count("DescribeTransformJob"):
+                await asyncio.sleep(0.05)
             assert aws.status("score-0123-1") == "InProgress"
             aws.end("score-0123-1", "Failed", FailureReason=message)
         return await waiting
@@ -182,6 +185,37 @@ def test_a_job_that_gets_no_instances_is_stopped_at_its_own_limit_and_one_that_r
     event = asyncio.run(wait())
     assert event["message"] == message
     assert aws.status("score-0123-1") == ("Failed" if started else "Stopping")
+
+
+@pytest.mark.parametrize("operation", ["ListTransformJobs", "DescribeTransformJob"])
+def test_a_slow_answer_stops_no_job_that_has_started_meanwhile(
+    aws: FakeSageMaker, hook: SageMakerHook, operation: str
+):
+    """Asked before the limit to wait for instances, answered after it."""
+    ensure_job(hook, transform_spec())
+    aws.delays[operation] = 1.0
+    asked = aws.count(operation)
+
+    async def wait() -> dict[str, Any]:
+        max_poll = 0.01 if operation.startswith("Describe") else 60.0
+        trigger = trigger_for(
+            "score-0123-1", "Transform", max_poll_seconds=max_poll, max_provisioning_seconds=3600.0
+        )
+        waiting = asyncio.create_task(event_of(trigger))
+        while aws.count(operation) == asked:
+            await asyncio.sleep(0.01)
+        # The answer is made, and on its way: the limit passes now.
+        trigger.max_provisioning_seconds = time.time() - trigger.created_at
+        aws.jobs["score-0123-1"]["TransformStartTime"] = time.time()
+        aws.delays.clear()
+        described = aws.count("DescribeTransformJob")
+        while aws.count("DescribeTransformJob") == described and not waiting.done():
+            await asyncio.sleep(0.05)
+        aws.end("score-0123-1", "Failed", FailureReason="the model is out of order")
+        return await waiting
+
+    assert asyncio.run(wait())["message"] == "the model is out of order"
+    assert aws.status("score-0123-1") == "Failed"
 
 
 @pytest.mark.parametrize(
