@@ -195,6 +195,25 @@ class Deployment:
             time.sleep(0.5)
         raise AssertionError(f"{dag_id} has no run after {seconds} s")
 
+    def arm_fault(self, kind: str, **fields: Any) -> None:
+        """Have the embedded AWS do this."""
+        body = json.dumps({"kind": kind, **fields}).encode()
+        urllib.request.urlopen(f"{self.endpoint}/_local/faults", body, timeout=30).close()
+
+    def hold(self, name: str, key_contains: str) -> None:
+        """Have the embedded AWS keep back the objects with such keys, until `release` or for ten minutes.
+
+        So a job waits for its input, and does not end before somebody has seen it at work.
+        """
+        self.arm_fault(
+            "s3_hold", name=name, operation="GetObject", key_contains=key_contains, count=100, seconds=600
+        )
+
+    def release(self, name: str) -> None:
+        """Let go what is held by this name."""
+        request = urllib.request.Request(f"{self.endpoint}/_local/faults?name={quote(name)}", method="DELETE")
+        urllib.request.urlopen(request, timeout=30).close()
+
     def wait_for_lines(self, run_id: str, count: int, *, seconds: float = 90) -> list[str]:
         """What notifiers have told of a run; Airflow calls a DAG's own callbacks after the run has ended."""
         deadline = time.monotonic() + seconds

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-import urllib.request
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -67,14 +66,6 @@ def jobs_of(sagemaker: Any, dag_id: str) -> dict[str, str]:
         **{job["ProcessingJobName"]: job["ProcessingJobStatus"] for job in processing},
         **{job["TransformJobName"]: job["TransformJobStatus"] for job in transform},
     }
-
-
-def arm_fault(endings: Deployment, fault: dict[str, Any]) -> None:
-    """Have the embedded AWS do this."""
-    request = urllib.request.Request(
-        f"{endings.endpoint}/_local/faults", json.dumps(fault).encode(), method="POST"
-    )
-    urllib.request.urlopen(request, timeout=30).close()
 
 
 def test_a_wrong_pipeline_file_breaks_its_own_dag_alone(endings: Deployment) -> None:
@@ -140,8 +131,7 @@ def test_a_misspelt_param_fails_the_run_and_names_the_right_one(endings: Deploym
 def test_a_run_marked_failed_stops_its_job_and_stays_failed(endings: Deployment, sagemaker: Any) -> None:
     """The teardown succeeds at its work and yet does not make the run a success."""
     # The job waits for its code, so that it does not end before somebody waits for it.
-    hold = {"kind": "s3_hold", "name": "code", "operation": "GetObject", "count": 100, "seconds": 600}
-    arm_fault(endings, {**hold, "key_contains": f"/work/{DAG}/*/code/"})
+    endings.hold("code", f"/work/{DAG}/*/code/")
     run_id = endings.trigger(DAG, {})
     endings.wait_for_task(DAG, run_id, "await_preprocess", "deferred")
     before = jobs_of(sagemaker, DAG)
@@ -149,9 +139,7 @@ def test_a_run_marked_failed_stops_its_job_and_stays_failed(endings: Deployment,
     endings.airflow.api.call("PATCH", endings.run_path(DAG, run_id), {"state": "failed"})
     endings.wait_for_task(DAG, run_id, "clean_up", "failed")
     assert endings.wait(DAG, run_id) == "failed"
-    urllib.request.urlopen(
-        urllib.request.Request(f"{endings.endpoint}/_local/faults?name=code", method="DELETE"), timeout=30
-    ).close()
+    endings.release("code")
     after = jobs_of(sagemaker, DAG)
     assert set(after) == set(before)
     assert "InProgress" not in after.values()
@@ -318,8 +306,7 @@ def test_a_run_above_its_budget_waits_for_a_person_then_takes_the_approved_versi
     assert "nothing was spent" in log
     assert jobs_of(sagemaker, name) == {}
 
-    fault = {"kind": "capacity", "count": 1, "job_name_contains": f"{build_name_prefix(name)}transform-"}
-    arm_fault(endings, fault)
+    endings.arm_fault("capacity", count=1, job_name_contains=f"{build_name_prefix(name)}transform-")
     approved = answered("Approve")
     assert endings.wait(name, approved) == "success"
     frame, manifest = endings.read_published(f"{OUTPUT}approved/")

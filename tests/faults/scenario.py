@@ -159,7 +159,7 @@ class Scenario:
     def have_janitor_stop_jobs(self) -> None:
         """Run the janitor, which stops the jobs that are at work, unless their tasks have stopped them before.
 
-        They should be stopped when it looks, which on a machine with much else to do is not at once.
+        They should be stopped once it has looked, which on a machine with much else to do is not at once.
         """
         names = self.active_jobs()
         self.unwanted_since.update(dict.fromkeys(names, self.suite.run_janitor()))

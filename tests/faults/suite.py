@@ -169,7 +169,7 @@ class Suite:
     def run_janitor(self) -> float:
         """Let the janitor run to its success, as its schedule does every five minutes.
 
-        Returns when it looked, in epoch seconds.
+        Returns when it had told AWS to stop what it stops, in epoch seconds.
         """
         run = self._queue_janitor_run()
         wait_until(
@@ -178,7 +178,7 @@ class Suite:
         tasks = {each["task_id"]: each for each in self.tasks(JANITOR, run)}
         states = {name: each["state"] for name, each in tasks.items()}
         assert self.run_state(JANITOR, run) == "success", f"the janitor's run {run} failed: {states}"
-        return datetime.fromisoformat(tasks["clean_up_jobs"]["start_date"]).timestamp()
+        return datetime.fromisoformat(tasks["clean_up_jobs"]["end_date"]).timestamp()
 
     def _queue_janitor_run(self) -> str:
         """The id of a run that has yet to begin. Runs go one after the other, so all cases that wait share it."""

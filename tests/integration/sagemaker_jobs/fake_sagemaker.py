@@ -1,8 +1,8 @@
 """A small SageMaker over HTTP whose jobs change state only when a test says so.
 
 It answers the operations that the package calls, in AWS's JSON 1.1 form and with AWS's error texts. A test scripts what
-goes wrong: ``refuse`` (an error answer), ``drop_response`` (the call is carried out, its answer lost), ``delays`` (seconds
-by operation until an answer is sent).
+goes wrong: ``refuse`` (an error answer), ``drop_response`` (the call is carried out, its answer lost), ``delays``
+(seconds by operation until an answer is sent).
 """
 
 from __future__ import annotations
