@@ -34,7 +34,7 @@ def running_airflow(
         prepare(airflow)
         try:
             airflow.start()
-            airflow.wait_until_healthy()
+            airflow.wait_until_healthy(timeout_seconds=600)
             yield airflow
         finally:
             airflow.stop()

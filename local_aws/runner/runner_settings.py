@@ -40,9 +40,11 @@ class RunnerSettings(BaseModel):
     ping_interval_seconds: PositiveFloat = 0.1
     """Pause between GET /ping attempts; AWS asks about once a second."""
     ping_attempt_seconds: PositiveFloat = 2.0
-    """Time allowed for one GET /ping."""
+    """Time allowed for one GET /ping, and for the first GET /execution-parameters; each further one has twice as
+    long."""
     ping_timeout_seconds: PositiveFloat = 1800.0
-    """Time a model container has to answer /ping with 200 before the job fails."""
+    """Time a model container has to answer /ping with 200 before the job fails; so long it is asked for
+    /execution-parameters too, before the defaults hold."""
     transform_stop_grace_seconds: NonNegativeFloat = 30.0
     """Time between SIGTERM and SIGKILL for a model container."""
     processing_stop_grace_seconds: NonNegativeFloat = 120.0

@@ -197,7 +197,7 @@ class SageMakerJobTrigger(BaseTrigger):
                 ended = await self._describe_if_due(poller, kind)
             except Exception as error:
                 # For a while, parts of AWS may not describe a new job yet.
-                is_new = time.time() < self.created_at + _KNOWN_WITHIN_SECONDS
+                is_new = asked_at < self.created_at + _KNOWN_WITHIN_SECONDS
                 if not is_transient_error(error) and not (is_not_found_error(error) and is_new):
                     self.log.exception("Cannot wait for %s any longer.", self.job_name)
                     return "error", f"{get_error_code(error)}: {error}"

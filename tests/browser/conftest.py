@@ -7,15 +7,17 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, expect, sync_playwright
 
-from tests.browser.window import SWITCHES, Window
+from tests.browser.window import PATIENCE_MILLISECONDS, SWITCHES, Window
 from tests.end_to_end.conftest import deployment
 from tests.end_to_end.deployment import Deployment
 from tools.checkout import REPO
 
 __all__ = ["deployment"]
 
+# Playwright has one setting for all files of a process.
+expect.set_options(timeout=PATIENCE_MILLISECONDS)
 #: Where screenshots are kept; git ignores it.
 ARTEFACTS = REPO / "artifacts" / "browser"
 DAG = "abalone_seen"

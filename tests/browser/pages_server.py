@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 import pytest
 import uvicorn
 from fastapi import FastAPI
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Browser
 
 from batch_inference.aws.s3 import Storage
 from tests.browser.conftest import ARTEFACTS
@@ -58,7 +58,6 @@ def open_page(server_url: str, chromium: Browser, login: Callable[[str], str]) -
     nobody. After the test no window has seen an error, or asked anybody but this server.
     """
     windows: list[Window] = []
-    expect.set_options(timeout=20_000)
 
     def opened(
         page: str = "",
@@ -70,7 +69,6 @@ def open_page(server_url: str, chromium: Browser, login: Callable[[str], str]) -
     ) -> Window:
         window = Window(chromium, server_url, ARTEFACTS, scheme=scheme, width=width)
         windows.append(window)
-        window.context.set_default_timeout(20_000)
         if role is not None:
             window.context.add_cookies([{"name": "_token", "value": login(role), "url": server_url}])
         window.open(page, **query)

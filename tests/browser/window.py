@@ -12,6 +12,8 @@ from playwright.sync_api import Browser, ConsoleMessage, Dialog, FrameLocator, R
 from tests.end_to_end.deployment import USERS
 
 PAGES = "/batch-inference/"
+#: Playwright's own five and thirty seconds are for a machine that does nothing else.
+PATIENCE_MILLISECONDS = 120_000
 #: As root, without a screen, and without a browser's own talk to its maker.
 SWITCHES = (
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
@@ -32,7 +34,7 @@ class Window:
     ) -> None:
         self.url, self.artefacts, self.scheme = url, artefacts, scheme
         self.context = browser.new_context(viewport={"width": width, "height": 1000}, color_scheme=scheme)  # type: ignore[arg-type]
-        self.context.set_default_timeout(120_000)
+        self.context.set_default_timeout(PATIENCE_MILLISECONDS)
         self.page = self.context.new_page()
         self.errors: list[str] = []
         self.foreign_requests: list[str] = []

@@ -134,7 +134,7 @@ class Containers:
         self,
         name: str,
         *,
-        seconds: float = 150,
+        seconds: float = 600,
         more: Mapping[str, str] | None = None,
         as_name: str | None = None,
     ) -> None:

@@ -28,7 +28,7 @@ from tests.end_to_end.deployment import Deployment, PasswordApi
 from tests.end_to_end.directly import input_lines
 from tests.postgres import SYSTEM_PATH, Cluster
 
-pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(1800)]
 
 # Enough for three joins of 1 MB, so that both workers have work at the same time.
 ROWS = 45_000
@@ -186,7 +186,7 @@ def test_two_workers_score_the_sample(containers: Containers, deployment: Deploy
     pipeline = load_pipeline(deployment.root / "include" / "pipelines" / f"{NAME}.yaml")
     deployment.unpause(NAME)
     run_id = deployment.trigger(NAME, {"transform_instance_count": 1})
-    state = deployment.wait(NAME, run_id, seconds=400)
+    state = deployment.wait(NAME, run_id, seconds=900)
     states = deployment.states(NAME, run_id)
     assert (state, set(states.values())) == ("success", {"success"}), states
     assert {"join[0]", "join[1]"} <= set(states)
@@ -212,7 +212,8 @@ def tasks_of_workers(containers: Containers) -> dict[str, int]:
     path = containers.paths["one"]
     application = "airflow.providers.celery.executors.celery_executor.app"
     done = subprocess.run(
-        ["celery", "--app", application, "inspect", "stats", "--json"],
+        ["celery", "--app", application, "inspect", "stats", "--json", "--timeout", "60", "--destination",
+         ",".join(f"celery@{worker}" for worker in WORKERS)],
         env=containers.environment("airflow-worker", path), capture_output=True, text=True, check=True,
     )  # fmt: skip
     stats = json.loads(done.stdout[done.stdout.index("{") :])

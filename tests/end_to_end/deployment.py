@@ -45,7 +45,7 @@ class PasswordApi(RestApi):
             data=json.dumps({"username": self.user, "password": self.password}).encode(),
             headers={"Content-Type": "application/json"},
         )
-        with urllib.request.urlopen(request, timeout=30) as answer:
+        with urllib.request.urlopen(request, timeout=120) as answer:
             return str(json.load(answer)["access_token"])
 
 
@@ -174,7 +174,7 @@ class Deployment:
             time.sleep(pause)
         raise AssertionError(f"{dag_id} {run_id} did not end in {seconds} s: {self.states(dag_id, run_id)}")
 
-    def wait_for_task(self, dag_id: str, run_id: str, task: str, state: str, *, seconds: float = 300) -> None:
+    def wait_for_task(self, dag_id: str, run_id: str, task: str, state: str, *, seconds: float = 900) -> None:
         """Return when the task is in this state."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
@@ -184,7 +184,7 @@ class Deployment:
             time.sleep(0.5)
         raise AssertionError(f"{task} of {run_id} was not {state} in {seconds} s: {states}")
 
-    def wait_for_run(self, dag_id: str, *, seconds: float = 120) -> dict[str, Any]:
+    def wait_for_run(self, dag_id: str, *, seconds: float = 600) -> dict[str, Any]:
         """The only run of a DAG that something else than a test starts, once it is there."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
@@ -214,7 +214,7 @@ class Deployment:
         request = urllib.request.Request(f"{self.endpoint}/_local/faults?name={quote(name)}", method="DELETE")
         urllib.request.urlopen(request, timeout=30).close()
 
-    def wait_for_lines(self, run_id: str, count: int, *, seconds: float = 90) -> list[str]:
+    def wait_for_lines(self, run_id: str, count: int, *, seconds: float = 600) -> list[str]:
         """What notifiers have told of a run; Airflow calls a DAG's own callbacks after the run has ended."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:

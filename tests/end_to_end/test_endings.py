@@ -68,6 +68,18 @@ def jobs_of(sagemaker: Any, dag_id: str) -> dict[str, str]:
     }
 
 
+def wait_for_end_of_process(endings: Deployment, run_id: str, task_id: str) -> None:
+    """Return once Airflow's scheduler knows that the process of the task's first try has ended."""
+    log = endings.airflow.get_log_path("scheduler")
+    words = ("Received executor event with state success", f"'{task_id}'", f"'{run_id}'")
+    deadline = time.monotonic() + 300
+    while not any(
+        all(word in line for word in words) for line in log.read_text(errors="replace").splitlines()
+    ):
+        assert time.monotonic() < deadline, f"the process of {task_id} of {run_id} has not ended"
+        time.sleep(0.5)
+
+
 def test_a_wrong_pipeline_file_breaks_its_own_dag_alone(endings: Deployment) -> None:
     """Its import error names file, field, what was found and what is allowed; the other DAGs stay."""
     pipelines = endings.root / "include" / "pipelines"
@@ -75,7 +87,7 @@ def test_a_wrong_pipeline_file_breaks_its_own_dag_alone(endings: Deployment) -> 
     endings.write_pipeline_file(
         "broken", text.replace("batch_strategy: MultiRecord", "batch_strategy: ManyRecord")
     )
-    deadline = time.monotonic() + 90
+    deadline = time.monotonic() + 600
     errors: list[dict[str, Any]] = []
     while not errors and time.monotonic() < deadline:
         # Airflow forgets it when it looks for DAG files, each three seconds here, until it reads the pipelines again.
@@ -291,9 +303,9 @@ def test_a_run_above_its_budget_waits_for_a_person_then_takes_the_approved_versi
         asked = endings.airflow.api.call("GET", path)
         assert "the budget is $0.0001, but the cheapest clusters cost about" in asked["body"]
         assert f"version 1 of {group}" in asked["body"]
-        # A person reads first. An answer in the second in which the task parks meets Airflow's scheduler before it has
-        # seen that the parking process ended: it then takes the resumed task for killed, and asks again after a delay.
-        time.sleep(3)
+        # An answer that meets Airflow's scheduler before it has seen that the parking process ended has it take the
+        # resumed task for killed, and ask again after a delay.
+        wait_for_end_of_process(endings, run_id, "await_approval")
         endings.airflow.api.call("PATCH", path, {"chosen_options": [option]})
         return run_id
 

@@ -72,7 +72,9 @@ def run(deployment: Deployment, name: str) -> FailedRun:
     task, path = FAILED_TASKS[name], f"{deployment.run_path(name, run_id)}/taskInstances"
 
     def read_log(task_id: str) -> list[dict[str, Any]]:
-        found = deployment.airflow.api.call("GET", f"{path}/{task_id}/logs/1?full_content=true")
+        # A sensor whose process ends late is tried once more.
+        tries = deployment.airflow.api.call("GET", f"{path}/{task_id}")["try_number"]
+        found = deployment.airflow.api.call("GET", f"{path}/{task_id}/logs/{tries}?full_content=true")
         return list(found["content"])
 
     def read_xcom(task_id: str, key: str) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import signal
+import time
 from collections.abc import Callable
 from datetime import timedelta
 
@@ -12,8 +13,8 @@ from tests.faults.case import Case
 from tests.faults.scenario import Scenario, job_at_work
 from tests.faults.suite import SCARCE_INSTANCE_TYPES
 
-#: Shorter than the limits of a real pipeline, long enough for a container to start.
-LIMIT_SECONDS = 12
+#: Shorter than the limits of a real pipeline, long enough for a task and its sensor to start beside much else.
+LIMIT_SECONDS = 40
 #: More than any run takes: the one that is to time out is changed to one that started so long ago.
 RUN_SECONDS = 3600
 
@@ -200,36 +201,32 @@ def stop_on_aws(scenario: Scenario) -> None:
     """A person does, on AWS's own page."""
     hang(scenario)
     (name,) = scenario.active_jobs()
-    scenario.mark_active_jobs_unwanted()
     scenario.suite.aws.server.client("sagemaker").stop_processing_job(ProcessingJobName=name)
+    scenario.unwanted_since[name] = time.time()
 
 
 def mark_failed(scenario: Scenario) -> None:
     """The task that waits."""
     hang(scenario)
-    scenario.mark_active_jobs_unwanted()
-    scenario.mark_task("await_preprocess", "failed")
+    scenario.stop_active_jobs_by(lambda: scenario.mark_task("await_preprocess", "failed"))
 
 
 def mark_run_failed(scenario: Scenario) -> None:
     """While its job is at work."""
     hang(scenario)
-    scenario.mark_active_jobs_unwanted()
-    scenario.mark_run("failed")
+    scenario.stop_active_jobs_by(lambda: scenario.mark_run("failed"))
 
 
 def clear_while_running(scenario: Scenario) -> None:
     """The task that submitted the job, with all that follow."""
     hang(scenario)
-    scenario.mark_active_jobs_unwanted()
-    scenario.clear("preprocess", downstream=True)
+    scenario.stop_active_jobs_by(lambda: scenario.clear("preprocess", downstream=True))
 
 
 def clear_the_plan(scenario: Scenario) -> None:
     """All of the run, whose jobs have other names then."""
     hang(scenario)
-    scenario.mark_active_jobs_unwanted()
-    scenario.clear("plan", downstream=True)
+    scenario.stop_active_jobs_by(lambda: scenario.clear("plan", downstream=True))
 
 
 def clear_the_sensor(scenario: Scenario) -> None:
@@ -326,7 +323,7 @@ CASES: tuple[Case, ...] = (
         act=kill_api_server,
         alone=True,
         # Each try without an api-server ends after some ten seconds; a real pipeline waits a minute after it.
-        tuning={"await_transform": {"retry_delay": timedelta(seconds=30), "retries": 4}},
+        tuning={"await_transform": {"retry_delay": timedelta(seconds=30), "retries": 20}},
     ),
     Case(
         name="hand-over",

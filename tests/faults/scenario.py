@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import re
 import signal
 import time
@@ -14,19 +15,28 @@ from urllib.parse import quote
 
 import psutil
 
+from batch_inference.cli.laptop.environment import REGION
 from batch_inference.common.names import build_name_prefix
+from sagemaker_jobs.tags import STOPPED_TAG
 from tests.end_to_end.deployment import ENDED
 from tests.faults.case import Case
-from tests.faults.suite import PATIENCE_SECONDS, PAUSE_SECONDS, Suite, get_output_uri, wait_until
+from tests.faults.suite import (
+    HOLD_SECONDS,
+    PATIENCE_SECONDS,
+    PAUSE_SECONDS,
+    Suite,
+    get_output_uri,
+    wait_until,
+)
 
 STAGES = ("preprocess", "transform")
 ACTIVE = {"InProgress", "Stopping"}
+#: The embedded AWS's.
+ACCOUNT = "123456789012"
 #: A case's run is a new one.
 NEW_RUN = "new run"
 #: A case's run is there already: an earlier case of the pipeline has triggered it.
 SAME_RUN = "same run"
-#: Longer than any case waits, so that a hold ends when the case says so.
-HOLD_SECONDS = 900
 
 
 @dataclasses.dataclass
@@ -152,9 +162,27 @@ class Scenario:
         """Names of the jobs that are at work."""
         return [job["name"] for job in self.jobs() if job["status"] in ACTIVE]
 
-    def mark_active_jobs_unwanted(self) -> None:
-        """From now on the jobs that are at work should be stopped."""
-        self.unwanted_since.update(dict.fromkeys(self.active_jobs(), time.time()))
+    def stop_active_jobs_by(self, act: Callable[[], Any]) -> None:
+        """Do what makes the jobs that are at work unwanted, and wait until tasks of the run stop them.
+
+        The tag that comes before each stop tells who stops; the janitor would come minutes later.
+        """
+        arns = {
+            job["name"]: f"arn:aws:sagemaker:{REGION}:{ACCOUNT}:{job['kind']}-job/{job['name']}"
+            for job in self.jobs()
+            if job["status"] in ACTIVE
+        }
+        client = self.suite.aws.server.client("sagemaker")
+
+        def read_reason(arn: str) -> str | None:
+            tags = {tag["Key"]: tag["Value"] for tag in client.list_tags(ResourceArn=arn)["Tags"]}
+            return tags.get(STOPPED_TAG)
+
+        act()
+        for name, arn in arns.items():
+            reason = self.wait(functools.partial(read_reason, arn), f"{name} is stopped by Airflow")
+            self.unwanted_since[name] = time.time()
+            assert reason.startswith("its "), f"{name} was stopped by the janitor: {reason}"
 
     def have_janitor_stop_jobs(self) -> None:
         """Run the janitor, which stops the jobs that are at work, unless their tasks have stopped them before.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 import signal
@@ -45,6 +46,8 @@ if TYPE_CHECKING:
 JANITOR = "janitor"
 #: How long anything may take before a case fails: the machine may have much else to do.
 PATIENCE_SECONDS = 600.0
+#: Longer than any case waits, so that a hold ends when the case says so.
+HOLD_SECONDS = 900
 #: Between two questions to Airflow, whose api-server is what takes most of the processors otherwise.
 PAUSE_SECONDS = 2.0
 #: A lost process is noticed in seconds instead of minutes.
@@ -59,6 +62,7 @@ FAST_AIRFLOW_SETTINGS = {
     "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "30",
     "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "5",
     "AIRFLOW__TRIGGERER__JOB_HEARTBEAT_SEC": "2",
+    "AIRFLOW__WORKERS__EXECUTION_API_TIMEOUT": "30",
     # Each one is a request; twice this is the least pause before a job is looked at again.
     "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "2",
     "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "15",
@@ -76,7 +80,9 @@ AWS_SETTINGS = {
     },
     "runner.transform_stop_grace_seconds": 1,
     "runner.processing_stop_grace_seconds": 1,
-    "runner.ping_timeout_seconds": 30,
+    # Also for models that are sound, on a machine with much else to do.
+    "runner.ping_timeout_seconds": 90,
+    "job_niceness": 0,
 }
 
 
@@ -279,6 +285,10 @@ def running_suite(database: str, state: Path, pipelines: list[Pipeline]) -> Iter
         deploy(root, pipelines)
         aws = EmbeddedAws(state / "aws", stack)
         environment = {**build_airflow_environment(home, aws.server.url, root=root), **FAST_AIRFLOW_SETTINGS}
+        connection = json.loads(environment["AIRFLOW_CONN_AWS_DEFAULT"])
+        # A request that is held stays one request, however long that is.
+        connection["extra"]["config_kwargs"] = {"read_timeout": HOLD_SECONDS}
+        environment["AIRFLOW_CONN_AWS_DEFAULT"] = json.dumps(connection)
         python = os.environ.get("FAULTS_PYTHON", sys.executable)
         if database == "postgresql":
             python = stack.enter_context(use_postgres(environment))

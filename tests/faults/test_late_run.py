@@ -24,7 +24,7 @@ from tests.faults.running_cases import EVERYTHING
 from tests.faults.scenario import Scenario
 from tests.faults.suite import Suite, running_suite, wait_until
 
-pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(1500)]
+pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(3000)]
 
 ASSET = "s3://faults/raw/"
 DATA_TIME = datetime(2026, 1, 31, tzinfo=UTC)

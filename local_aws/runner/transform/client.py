@@ -142,25 +142,33 @@ def build_input_object_headers(address: S3Address) -> dict[str, str]:
 
 def send_get(port: int, path: str, timeout_seconds: float) -> tuple[int, bytes] | None:
     """GET on a fresh connection: status and body, or None without an answer."""
+    try:
+        return _send_get(port, path, timeout_seconds)
+    except (OSError, http.client.HTTPException, *GZIP_ERRORS):
+        return None
+
+
+def _send_get(port: int, path: str, timeout_seconds: float) -> tuple[int, bytes]:
     connection = http.client.HTTPConnection(LOOPBACK, port, timeout=timeout_seconds)
     try:
         connection.request("GET", path, headers=AGENT_HEADERS)
         response = connection.getresponse()
         return response.status, b"".join(_decode_chunks(response, [response.read()]))
-    except (OSError, http.client.HTTPException, *GZIP_ERRORS):
-        return None
     finally:
         connection.close()
 
 
-def fetch_execution_parameters(port: int, timeout_seconds: float) -> dict[str, Any]:
-    """GET /execution-parameters; empty if the container has no such path or its response is not a JSON object."""
-    response = send_get(port, "/execution-parameters", timeout_seconds)
-    if response is None or response[0] != 200:
-        return {}
+def fetch_execution_parameters(port: int, timeout_seconds: float) -> dict[str, Any] | None:
+    """GET /execution-parameters; None if there is no response in time, in which case one may ask again.
+
+    Empty if the container has no such path, closes the connection instead, or its response is not a JSON object.
+    """
     try:
-        values = json.loads(response[1])
-    except ValueError:
+        status, body = _send_get(port, "/execution-parameters", timeout_seconds)
+        values = json.loads(body) if status == 200 else {}
+    except (TimeoutError, ConnectionRefusedError):
+        return None
+    except (OSError, http.client.HTTPException, *GZIP_ERRORS, ValueError):
         return {}
     return values if isinstance(values, dict) else {}
 

@@ -112,8 +112,7 @@ class TransformInstance:
             self._ready = True
             offered: dict[str, Any] = {}
             if self._request.requested_parameters.keys() != VARIABLES.keys():
-                seconds = self.job.spec.settings.ping_attempt_seconds
-                offered = fetch_execution_parameters(self._containers.ports[0], seconds)
+                offered = self._fetch_offered_parameters()
             parameters = self._request.resolve_parameters(offered)
             self.job.logs.write_data_log(self._stream, str(parameters))
             self._transform(parameters)
@@ -124,6 +123,26 @@ class TransformInstance:
             self.meter.end()
             if self._memory is not None:
                 self._memory.publish()
+
+    def _fetch_offered_parameters(self) -> dict[str, Any]:
+        """What the first container answers to /execution-parameters, which may take it as long as its first /ping.
+
+        A container that is slow to answer is asked again, each time with twice the time.
+        """
+        settings = self.job.spec.settings
+        deadline = time.monotonic() + settings.ping_timeout_seconds
+        seconds = settings.ping_attempt_seconds
+        while not self._containers.has_exited() and (rest := deadline - time.monotonic()) > 0:
+            offered = fetch_execution_parameters(self._containers.ports[0], min(seconds, rest))
+            if offered is not None:
+                return offered
+            seconds *= 2
+            self.job.stop_flag.wait(settings.ping_interval_seconds)
+            self.job.stop_flag.raise_if_set()
+        logging.warning(
+            "%s of %s: no response to /execution-parameters; the defaults hold", self.name, self.job.spec.name
+        )
+        return {}
 
     def _watch(self) -> None:
         """Faults that come with time, containers that need too much memory or end, and a job that ends elsewhere."""

@@ -37,19 +37,23 @@ _MAX_LIST_PAGES = 20  # with thousands of jobs in progress in the account, descr
 
 
 class RateLimiter:
-    """Limits callers to ``per_second``, in the order in which they ask."""
+    """Limits callers to ``per_second``, in the order in which they ask; all of one event loop.
+
+    Turns are given as they come, not ahead: after a stall of the loop the callers do not all go at once.
+    """
 
     def __init__(self, per_second: float) -> None:
         self.interval_seconds = 1.0 / per_second
         self._next_free_at = 0.0
+        self._turn = asyncio.Lock()  # first come, first served
 
     async def acquire(self) -> None:
         """Wait for this caller's turn."""
-        now = time.monotonic()
-        mine = max(now, self._next_free_at)
-        self._next_free_at = mine + self.interval_seconds
-        if mine > now:
-            await asyncio.sleep(mine - now)
+        async with self._turn:
+            seconds = self._next_free_at - time.monotonic()
+            if seconds > 0:
+                await asyncio.sleep(seconds)
+            self._next_free_at = time.monotonic() + self.interval_seconds
 
 
 @dataclass

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from uuid import uuid4
 
@@ -22,7 +23,8 @@ from tests.integration.local_aws.servers import Server, run_server
 from tests.unit.builders import pipeline
 
 REGION = "us-east-1"
-TODAY = datetime.now(UTC).date()
+NOW = datetime.now(UTC)
+TODAY = NOW.date()
 
 
 @pytest.fixture(scope="module", params=["served", "denied"])
@@ -35,6 +37,12 @@ def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     ):
         patch.setenv("AIRFLOW_CONN_AWS_DEFAULT", build_aws_connection(started.url))
         yield started
+
+
+@pytest.fixture(autouse=True)
+def one_day(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No day ends amid the tests."""
+    monkeypatch.setattr(price_list, "datetime", SimpleNamespace(now=lambda _: NOW))
 
 
 @pytest.fixture

@@ -18,7 +18,9 @@ from batch_inference.run.outcomes import RunOutcome
 from tests.unit.builders import plan
 from tests.unit.pricing.test_run_costs import job, run
 
-NOW = datetime.now(UTC).timestamp()
+#: An hour of this month, which is one of the last two even if it ends amid the tests.
+NOW = datetime.now(UTC).replace(day=1, hour=12).timestamp()
+MONTH = f"{datetime.fromtimestamp(NOW, UTC):%Y-%m}"
 
 
 def job_now(token: str, **changes: Any) -> JobCost:
@@ -57,8 +59,7 @@ class Ending:
     @property
     def dollars(self) -> float:
         """Of this month."""
-        month = list_recent_months(datetime.now(UTC))[-1]
-        found = CostMonth.from_document(self.storage.read_json(self.paths.build_month_uri(month)))
+        found = CostMonth.from_document(self.storage.read_json(self.paths.build_month_uri(MONTH)))
         assert found is not None
         return add_up(day.sums for day in found.days).dollars
 
@@ -114,7 +115,6 @@ def test_idle_time_is_stored_with_the_plan_whose_jobs_were_idle(
         dag_run=SimpleNamespace(run_id="r1", run_type="manual", start_date=datetime.now(UTC)),
     )  # fmt: skip
     assert outcome.idle_seconds == 6000
-    month = list_recent_months(datetime.now(UTC))[-1]
-    stored = read_record(storage, ending.paths.build_record_uri(month, token))
+    stored = read_record(storage, ending.paths.build_record_uri(MONTH, token))
     assert stored is not None
     assert stored.efficiency.idle_seconds == 3000

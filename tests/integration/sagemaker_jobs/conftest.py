@@ -37,7 +37,11 @@ def fake_sagemaker(moto_url: str) -> Iterator[FakeSageMaker]:
             "region_name": REGION,
             "endpoint_url": moto_url,
             "service_config": {"sagemaker": {"endpoint_url": fake.url}},
-            "config_kwargs": {"retries": {"total_max_attempts": 1}, "read_timeout": 10, "connect_timeout": 5},
+            "config_kwargs": {
+                "retries": {"total_max_attempts": 1},
+                "read_timeout": 60,
+                "connect_timeout": 60,
+            },
         },
     }
     os.environ["AIRFLOW_CONN_AWS_DEFAULT"] = json.dumps(connection)

@@ -39,7 +39,6 @@ class FakeSageMaker:
 
     def reset(self) -> None:
         self.calls: list[tuple[str, dict[str, Any]]] = []
-        self.call_times: list[float] = []
         self.expired_keys: dict[str, tuple[str, int]] = {}
         self.jobs: dict[str, dict[str, Any]] = {}
         self.models: dict[str, dict[str, Any]] = {}
@@ -201,7 +200,6 @@ def _handler_of(fake: FakeSageMaker) -> type[BaseHTTPRequestHandler]:
             request = json.loads(body or b"{}")
             with fake.lock:
                 fake.calls.append((operation, request))
-                fake.call_times.append(time.monotonic())
                 delay = fake.delays.get(operation, 0.0)
                 key = self.headers["Authorization"].partition("Credential=")[2].partition("/")[0]
                 refused = fake.expired_keys.get(key)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import boto3
@@ -88,9 +89,19 @@ def test_a_huge_input_is_not_counted_to_its_end():
     assert endless.calls == MAX_COUNTED_OBJECTS // 1000 + 1
 
 
-def test_the_estimate_takes_objects_as_alike():
+@pytest.fixture
+def now(monkeypatch: pytest.MonkeyPatch) -> float:
+    """The time at which the clock of what is told stands still."""
+    now = float(int(time.time()))
+    clock = SimpleNamespace(time=lambda: now, monotonic=time.monotonic)
+    monkeypatch.setattr("sagemaker_jobs.triggers.time", clock)
+    monkeypatch.setattr("sagemaker_jobs.waiting.transform_progress.time", clock)
+    return now
+
+
+def test_the_estimate_takes_objects_as_alike(now: float):
     """Without a start, or at either end, there is none."""
-    began = time.time() - 30
+    began = now - 30
     assert format_progress(3, 4, began) == "3 of 4 objects done, about 10 s left"
     assert [format_progress(0, 4, began), format_progress(4, 4, began), format_progress(2, 4, None)] == [
         "0 of 4 objects done",
@@ -100,15 +111,15 @@ def test_the_estimate_takes_objects_as_alike():
 
 
 def test_the_trigger_logs_state_time_and_progress(
-    aws: FakeSageMaker, hook: SageMakerHook, s3: Any, monkeypatch: pytest.MonkeyPatch
+    aws: FakeSageMaker, hook: SageMakerHook, s3: Any, monkeypatch: pytest.MonkeyPatch, now: float
 ):
     """In the task's log, while it waits."""
     ensure_job(hook, transform_spec())
-    aws.jobs["score-0123-1"]["TransformStartTime"] = time.time() - 30
+    aws.jobs["score-0123-1"]["TransformStartTime"] = now - 30
     trigger = SageMakerJobTrigger(
         kind="Transform",
         job_name="score-0123-1",
-        created_at=time.time() - 40,
+        created_at=now - 40,
         output_uri="s3://bucket/run/score-0123-1/predictions/",
         object_count=7,
         first_poll_seconds=0.1,
@@ -129,6 +140,7 @@ def test_the_trigger_logs_state_time_and_progress(
         await waiting
 
     asyncio.run(until_told())
-    assert lines[0].startswith("score-0123-1 is InProgress, 3")
-    assert lines[0].endswith("s on instances.")
-    assert lines[1].startswith("score-0123-1: 3 of 7 objects done, about 4")
+    assert lines[:2] == [
+        "score-0123-1 is InProgress, 30 s on instances.",
+        "score-0123-1: 3 of 7 objects done, about 40 s left.",
+    ]

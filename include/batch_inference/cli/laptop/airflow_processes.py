@@ -31,6 +31,8 @@ API_SQLITE_TIMEOUT_SECONDS = 3
 #: Airflow before 3.3.
 DATABASE_LOCKED_MESSAGES = ("Database error", "Database is locked", "Internal Server Error")
 MAX_REST_TRIES = 8
+#: The api-server may still start, on cores that three other components start on as well.
+REST_TIMEOUT_SECONDS = 120
 DATABASE_VARIABLE = "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"
 COMPONENTS = ("api-server", "scheduler", "dag-processor", "triggerer")
 #: Airflow's log servers listen on every address, whatever is configured; the api-server reads the same files from disk.
@@ -62,7 +64,7 @@ class RestApi:
 
     def fetch_token(self) -> str:
         """A bearer token for the API."""
-        with urllib.request.urlopen(f"{self.url}/auth/token", timeout=20) as answer:
+        with urllib.request.urlopen(f"{self.url}/auth/token", timeout=REST_TIMEOUT_SECONDS) as answer:
             return str(json.load(answer)["access_token"])
 
     @functools.cached_property
@@ -93,7 +95,7 @@ class RestApi:
             headers={"Authorization": f"Bearer {self.bearer_token}", "Content-Type": "application/json"},
         )
         try:
-            with urllib.request.urlopen(request, timeout=30) as answer:
+            with urllib.request.urlopen(request, timeout=REST_TIMEOUT_SECONDS) as answer:
                 content = answer.read()
         except urllib.error.HTTPError as error:
             raise LaptopError(

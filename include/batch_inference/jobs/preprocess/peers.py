@@ -1,8 +1,8 @@
 """Exchanges files between the instances of a job, which reach each other by TCP as `algo-1` to `algo-N`.
 
 Each host sends over the connections that it opens and receives over those that it accepts. A connection begins with a
-handshake in which both ends prove that they know the job's token; a file goes as its length in 8 bytes, its content,
-and the content's CRC-32 in 4.
+handshake in which both ends prove that they know the job's token, and the accepting end says that it keeps the
+connection; a file goes as its length in 8 bytes, its content, and the content's CRC-32 in 4.
 """
 
 from __future__ import annotations
@@ -25,9 +25,10 @@ PORT = 7551
 MAX_WAIT_SECONDS = 15 * 60.0  # instances do not start at the same time
 POLL_SECONDS = 0.2  # between two attempts to connect; doubled up to MAX_POLL_SECONDS
 MAX_POLL_SECONDS = 5.0
-ATTEMPT_SECONDS = 10.0  # for one attempt to connect, and for each step of a handshake
+ATTEMPT_SECONDS = 10.0  # for one attempt to connect, and for each step of a handshake but the last
 CLOSE_SECONDS = 10  # for what is under way when a connection is closed
-_MAGIC = b"peers/1\n"
+_MAGIC = b"peers/2\n"
+_KEPT = b"\n"  # ends a handshake: the accepting host keeps the connection
 _NONCE_BYTES = _PROOF_BYTES = 32
 _CHUNK_BYTES = 256 << 10
 _LENGTH, _CHECKSUM = struct.Struct(">Q"), struct.Struct(">I")
@@ -153,11 +154,12 @@ class Peers:
                 place = f"connect to {name} at {address[0]}:{self._port}"
                 connection = socket.create_connection(address, timeout=ATTEMPT_SECONDS)
                 try:
-                    self._prove_to(connection, name)
+                    self._prove_to(connection, name, deadline)
                 except BaseException:
                     connection.close()
                     raise
-                self._senders[name] = _configure(connection)
+                connection.settimeout(None)
+                self._senders[name] = connection
                 self._attempts[name] = f"{place}: connected, but it did not connect to {self._host}"
                 return
             except OSError as error:
@@ -165,8 +167,11 @@ class Peers:
             time.sleep(min(pause, max(0.0, deadline - time.monotonic())))
             pause = min(2 * pause, MAX_POLL_SECONDS)
 
-    def _prove_to(self, connection: socket.socket, name: str) -> None:
-        """Shake hands with the host that accepts. Raises OSError unless it proves to be `name` of this job."""
+    def _prove_to(self, connection: socket.socket, name: str, deadline: float) -> None:
+        """Shake hands with the host that accepts.
+
+        Raises OSError unless it proves to be `name` of this job and keeps the connection.
+        """
         nonce, own = os.urandom(_NONCE_BYTES), self._host.encode()
         connection.sendall(_MAGIC + nonce + bytes([len(own)]) + own)
         if _receive(connection, len(_MAGIC)) != _MAGIC:
@@ -176,6 +181,11 @@ class Peers:
         if not hmac.compare_digest(_receive(connection, _PROOF_BYTES), proof):
             raise ConnectionError("what answers does not know the token of this job")
         connection.sendall(self._build_proof(b"connect", nonce, self._host, name))
+        # The other host decides, however long it takes: it may count a connection that is given up here, and then waits
+        # for no other.
+        _configure(connection).settimeout(max(0.01, deadline - time.monotonic()))
+        if _receive(connection, len(_KEPT)) != _KEPT:
+            raise ConnectionError("what answers does not keep the connection")
 
     def _accept(self, connection: socket.socket) -> None:
         """Shake hands with what has connected; it is kept if it proves to be a host of this job."""
@@ -188,7 +198,9 @@ class Peers:
                 connection.sendall(_MAGIC + own_nonce + self._build_proof(b"accept", nonce, name, self._host))
                 proof = self._build_proof(b"connect", nonce, name, self._host)
                 if hmac.compare_digest(_receive(connection, _PROOF_BYTES), proof) and name in self._others:
-                    self._receivers[name] = _configure(connection)
+                    _configure(connection).sendall(_KEPT)
+                    # Afterwards: this host may close the connections as soon as it has all of them.
+                    self._receivers[name] = connection
                     return
         except OSError:
             pass  # a host of this job tries again

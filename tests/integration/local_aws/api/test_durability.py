@@ -49,13 +49,18 @@ os.kill(os.getpid(), 9)
 """
 
 
-def _gone(processes: list[int], seconds: float = 15) -> bool:
+def _is_running(pid: int) -> bool:
+    """Whether the process exists and has not ended; it may end while it is looked at."""
+    try:
+        return psutil.Process(pid).status() != "zombie"
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _gone(processes: list[int], seconds: float = 60) -> bool:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
-        alive = [
-            one for one in processes if psutil.pid_exists(one) and psutil.Process(one).status() != "zombie"
-        ]
-        if not alive:
+        if not any(_is_running(one) for one in processes):
             return True
         time.sleep(0.05)
     return False
@@ -71,7 +76,7 @@ def _leave_jobs(server: Server, name: str, tmp_path: Path) -> list[int]:
         )
         sagemaker.create_processing_job(**request)
         wait_until_started(sagemaker.describe_processing_job, ProcessingJobName=f"{name}-{number}")
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while not all(path.exists() and path.read_text() for path in files):
         assert time.monotonic() < deadline
         time.sleep(0.05)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -118,8 +119,6 @@ STRICT = {
     "account_id": "210987654321",
     "provisioning_seconds": 0.6,
     "case_insensitive_names": False,
-    "stop_while_stopping": "refuse",
-    "stop_timeout_seconds": 2,
     "check_roles": True,
     "processing_instances_quota": 3,
     "default_instance_quota": 2,
@@ -195,7 +194,7 @@ def test_quotas_of_both_kinds_reject_at_once_and_are_free_again_after_the_end(
     strict: Server, role: str, name: str
 ) -> None:
     """Per instance type, and across all jobs; the provisioning delay lies before the start."""
-    _process(strict, role, f"{name}-1", "ml.m5.xlarge", 2, SECONDS="60")
+    _process(strict, role, f"{name}-1", "ml.m5.xlarge", 2, SECONDS="600")
     with expect_client_error("ResourceLimitExceeded") as message:
         _process(strict, role, f"{name}-2", "ml.m5.xlarge", 2)
     assert message[0] == (
@@ -252,38 +251,52 @@ def test_a_preference_without_capacity_gives_way_to_the_next(strict: Server, rol
     assert strict.local("GET", f"usage?name_contains={name}")["jobs"][0]["instance_type"] == "ml.m5.xlarge"
 
 
-def test_stop_before_the_start_and_stop_twice(strict: Server, role: str, name: str) -> None:
-    """A job stopped while it waits for instances was never started; here a second Stop is refused."""
-    sagemaker = strict.client("sagemaker")
-    sagemaker.create_processing_job(**processing_request(name, RoleArn=role))
+def test_a_job_that_is_stopped_while_it_waits_for_instances_was_never_started(
+    start_server: Any, name: str
+) -> None:
+    sagemaker = start_server({**FAST, "provisioning_seconds": 600}).client("sagemaker")
+    sagemaker.create_processing_job(**processing_request(name))
     sagemaker.stop_processing_job(ProcessingJobName=name)
     last = wait_until_ended(sagemaker.describe_processing_job, ProcessingJobName=name)
     assert last["ProcessingJobStatus"] == "Stopped"
     assert "ProcessingStartTime" not in last
-    deaf = processing_request(f"{name}-deaf", RoleArn=role, Environment={"SECONDS": "60", "DEAF": "1"})
+
+
+def test_a_second_stop_is_refused_when_the_setting_says_so(start_server: Any, name: str) -> None:
+    """While the job is Stopping, which a deaf one is for as long as stop_timeout_seconds."""
+    settings = {"stop_while_stopping": "refuse", "stop_timeout_seconds": 600, "shutdown_grace_seconds": 0.5}
+    sagemaker = start_server({**FAST, **settings}).client("sagemaker")
+    deaf = processing_request(name, Environment={"SECONDS": "600", "DEAF": "1"})
     sagemaker.create_processing_job(**deaf)
-    wait_until_started(sagemaker.describe_processing_job, ProcessingJobName=f"{name}-deaf")
-    sagemaker.stop_processing_job(ProcessingJobName=f"{name}-deaf")
+    wait_until_started(sagemaker.describe_processing_job, ProcessingJobName=name)
+    sagemaker.stop_processing_job(ProcessingJobName=name)
     with expect_client_error("ValidationException") as message:
-        sagemaker.stop_processing_job(ProcessingJobName=f"{name}-deaf")
+        sagemaker.stop_processing_job(ProcessingJobName=name)
     assert message == ["The request was rejected because the processing job is in status Stopping"]
 
 
+def _list_models(sagemaker: Any) -> str:
+    try:
+        sagemaker.list_models()
+    except sagemaker.exceptions.ClientError as error:
+        return str(error.response["Error"]["Code"])
+    return "OK"
+
+
 def test_throttling_by_rate_lets_a_burst_pass(start_server: Any) -> None:
-    """request_burst calls at once, then Rate exceeded, then one more as time goes by; operations are apart."""
-    server = start_server({**FAST, "requests_per_second": 2, "request_burst": 5})
+    """request_burst calls at once, then Rate exceeded, as the next is due in 1,000 s; operations are apart."""
+    server = start_server({**FAST, "requests_per_second": 0.001, "request_burst": 5})
     sagemaker = server.client("sagemaker")
-    codes = []
-    for _ in range(30):
-        try:
-            sagemaker.list_models()
-            codes.append("OK")
-        except sagemaker.exceptions.ClientError as error:
-            codes.append(error.response["Error"]["Code"])
-    assert set(codes) == {"OK", "ThrottlingException"}
-    assert codes[:5] == ["OK"] * 5
-    assert 5 <= codes.count("OK") <= 15
+    assert [_list_models(sagemaker) for _ in range(10)] == ["OK"] * 5 + ["ThrottlingException"] * 5
     sagemaker.list_transform_jobs()
+
+
+def test_throttling_by_rate_lets_one_more_pass_as_time_goes_by(start_server: Any) -> None:
+    sagemaker = start_server({**FAST, "requests_per_second": 1, "request_burst": 1}).client("sagemaker")
+    deadline = time.monotonic() + 120
+    for expected in ("OK", "ThrottlingException", "OK"):
+        while _list_models(sagemaker) != expected:
+            assert time.monotonic() < deadline, expected
 
 
 def test_a_runner_deaf_to_stop_is_killed_after_the_timeout(start_server: Any, name: str) -> None:

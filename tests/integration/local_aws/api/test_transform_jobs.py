@@ -14,20 +14,36 @@ from tests.integration.local_aws.conftest import Aws
 pytestmark = pytest.mark.local_only
 
 
-def test_a_job_goes_from_in_progress_to_completed_with_its_times_in_order(
+def test_a_job_is_in_progress_without_an_end_time_while_it_runs(
     sagemaker: Any, transform: dict[str, Any]
 ) -> None:
-    """InProgress has no start or end time of its own accord; Completed has both, and no FailureReason."""
+    """From the beginning, and once it has started."""
+    sagemaker.create_transform_job(**transform, Environment={"SECONDS": "600"})
+    job = {"TransformJobName": transform["TransformJobName"]}
+    for answer in (
+        sagemaker.describe_transform_job(**job),
+        wait_until_started(sagemaker.describe_transform_job, **job),
+    ):
+        assert answer["TransformJobStatus"] == "InProgress"
+        assert "TransformEndTime" not in answer
+    sagemaker.stop_transform_job(**job)
+    wait_until_ended(sagemaker.describe_transform_job, **job)
+
+
+def test_a_completed_job_has_the_runners_times_in_order(
+    aws: Aws, sagemaker: Any, transform: dict[str, Any]
+) -> None:
+    """And no FailureReason."""
     created = sagemaker.create_transform_job(**transform, Environment={"SECONDS": "0.5"})
-    first = sagemaker.describe_transform_job(TransformJobName=transform["TransformJobName"])
-    assert first["TransformJobStatus"] == "InProgress"
-    assert "TransformEndTime" not in first
     last = wait_until_ended(sagemaker.describe_transform_job, TransformJobName=transform["TransformJobName"])
     assert last["TransformJobStatus"] == "Completed"
     assert last["CreationTime"] <= last["TransformStartTime"] < last["TransformEndTime"]
-    assert (last["TransformEndTime"] - last["TransformStartTime"]).total_seconds() == pytest.approx(
-        0.5, abs=0.4
-    )
+    assert aws.server is not None
+    (usage,) = aws.server.local("GET", f"usage?name_contains={transform['TransformJobName']}")["jobs"]
+    (host,) = usage["instances"]
+    for told, ran in (("TransformStartTime", "started"), ("TransformEndTime", "ended")):
+        assert last[told].timestamp() == pytest.approx(host[ran], abs=0.002)
+    assert (last["TransformEndTime"] - last["TransformStartTime"]).total_seconds() >= 0.499
     assert last["TransformJobArn"] == created["TransformJobArn"]
     assert "FailureReason" not in last
 

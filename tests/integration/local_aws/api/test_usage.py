@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import subprocess
 import sys
 from typing import Any
@@ -89,13 +90,17 @@ def test_the_endpoint_and_the_command_tell_the_same(aws: Aws, sagemaker: Any, na
     )
     last = wait_until_ended(sagemaker.describe_processing_job, ProcessingJobName=name)
     (usage,) = aws.server.local("GET", f"usage?name_contains={name}&kind=processing")["jobs"]
+    elapsed = usage["instances"][0]["ended"] - usage["instances"][0]["started"]
+    assert (last["ProcessingEndTime"] - last["ProcessingStartTime"]).total_seconds() == pytest.approx(
+        elapsed, abs=0.002
+    )
+    billed = 3 * math.ceil(elapsed)
     assert (usage["instance_count"], usage["billed_seconds"], usage["billed_instance_seconds"]) == (
         3,
-        1.0,
-        3.0,
+        billed / 3,
+        billed,
     )
     assert usage["busy_seconds"] == 0.1
-    elapsed = (last["ProcessingEndTime"] - last["ProcessingStartTime"]).total_seconds()
     assert usage["idle_share"] == pytest.approx(1 - 0.1 / (3 * elapsed), abs=0.01)
     assert aws.server.local("GET", f"usage?name_contains={name}&kind=transform") == {"jobs": []}
     command = [
@@ -117,11 +122,11 @@ def test_the_endpoint_and_the_command_tell_the_same(aws: Aws, sagemaker: Any, na
         "Completed",
         "3",
         "ml.m5.xlarge",
-        "3",
+        str(billed),
         "0.1",
         f"{usage['idle_share']:.0%}",
     ]
-    assert total.split() == ["1", "jobs", "3", "0.1"]
+    assert total.split() == ["1", "jobs", str(billed), "0.1"]
     printed = subprocess.run(
         [*command, "--json"], cwd=REPOSITORY, capture_output=True, text=True, check=True
     ).stdout

@@ -129,7 +129,6 @@ def test_awss_inference_toolkit_under_multi_model_server(aws: Aws) -> None:
                 SAGEMAKER_PROGRAM="inference.py",
             )
         ),
-        settings={"ping_attempt_seconds": 5},
     )
     assert ended.outcome == ("Completed", None), aws.log_lines("transform")
     assert aws.tree("out/") == {"a.out": b"3.0\n6.0\n", "b.out": b"9.0\n"}

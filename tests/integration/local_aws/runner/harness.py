@@ -7,15 +7,21 @@ import json
 import re
 import subprocess
 import sys
+import threading
+import time
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import boto3
+import pytest
 import yaml
 
 from local_aws.runner.job_context import EventWriter
+from local_aws.runner.processing import run_processing
 from local_aws.runner.run_job import run_job
 from local_aws.runner.runner_spec import read_spec
 from local_aws.runner.stopping import StopFlag
@@ -34,6 +40,30 @@ FAST_SETTINGS: dict[str, Any] = {
     "transform_stop_grace_seconds": 3,
     "processing_stop_grace_seconds": 5,
 }
+
+
+def wait_until(is_so: Callable[[], Any], seconds: float = 120) -> None:
+    """Looks until it is so; `seconds` only end a test that waits in vain."""
+    deadline = time.monotonic() + seconds
+    while not is_so():
+        assert time.monotonic() < deadline, f"it is not so after {seconds} s"
+        time.sleep(0.05)
+
+
+def reach_time_limit_when(monkeypatch: pytest.MonkeyPatch, is_so: Callable[[], Any]) -> list[float]:
+    """The time limit of a processing job in this process is reached when it is so; returns what the limits were."""
+    limits: list[float] = []
+
+    class Timer(threading.Timer):
+        def run(self) -> None:
+            limits.append(self.interval)
+            while not is_so():
+                if self.finished.wait(0.05):
+                    return
+            self.function(*self.args, **self.kwargs)
+
+    monkeypatch.setattr(run_processing, "threading", SimpleNamespace(Timer=Timer))
+    return limits
 
 
 @dataclass(frozen=True)
@@ -263,9 +293,11 @@ class Aws:
         }
 
     def log_lines(self, kind: str, job: str | None = None) -> dict[str, list[str]]:
-        """Messages by stream name, of the test's own job unless named."""
+        """Messages by stream name, of the test's own job unless named; none before the first job made the group."""
         group = f"/aws/sagemaker/{kind.capitalize()}Jobs"
         found: dict[str, list[str]] = {}
+        if not self.logs.describe_log_groups(logGroupNamePrefix=group)["logGroups"]:
+            return found
         pages = self.logs.get_paginator("describe_log_streams").paginate(
             logGroupName=group, logStreamNamePrefix=f"{job or self.job}/"
         )

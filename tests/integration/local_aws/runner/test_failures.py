@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import gzip
 import json
+import os
 import time
 from typing import Any
 
 import psutil
 import pytest
 
-from tests.integration.local_aws.runner.harness import Aws
+from tests.integration.local_aws.runner.harness import Aws, reach_time_limit_when, wait_until
 from tools.benchmarks.embedded_aws import ECHO
 
 CSV_LINES = {"ContentType": "text/csv", "SplitType": "Line"}
@@ -39,7 +40,7 @@ def input_fn(body, content_type):
         Path("/tmp/once").touch()
         raise ValueError("only once")
     if "sleep" in body:
-        time.sleep(3)
+        time.sleep(600)
     if "die" in body:
         os._exit(1)
     return body
@@ -122,13 +123,13 @@ def test_a_late_answer_is_waited_for_and_asked_for_again_as_the_client_config_sa
         [aws.script(MOODY)],
         transform_input=CSV_LINES,
         transform_output=CSV_OUT,
-        ModelClientConfig={"InvocationsTimeoutInSeconds": 1, "InvocationsMaxRetries": retries},
+        ModelClientConfig={"InvocationsTimeoutInSeconds": 5, "InvocationsMaxRetries": retries},
     )
     assert ended.outcome == ALGORITHM
     assert aws.tree("out/") == {"b.out": b"1\n"}
     assert ended.instances[0]["requests"] == retries + 2
     assert aws.data_log() == [
-        f"{aws.bucket}/in/a: Model server did not respond to /invocations request within 1 seconds"
+        f"{aws.bucket}/in/a: Model server did not respond to /invocations request within 5 seconds"
     ]
 
 
@@ -185,17 +186,17 @@ def test_a_gzip_that_ends_early_is_lost_when_it_is_sent_as_it_is_read(aws: Aws) 
 
 
 def test_a_container_that_ends_ends_the_job(aws: Aws) -> None:
+    """At once: the request that broke is not tried again, and no further one is sent."""
     aws.put_all({"in/a": "1\n", "in/b": "die\n", "in/c": "1\n"})
-    began = time.monotonic()
     ended = aws.transform(
         [aws.script(MOODY)],
         transform_input=CSV_LINES,
         transform_output=CSV_OUT,
-        settings={"retry_backoff_seconds": 5},
+        settings={"retry_backoff_seconds": 600},
     )
     assert ended.outcome == ALGORITHM
     assert aws.tree("out/") == {"a.out": b"1\n"}
-    assert time.monotonic() - began < 15
+    assert ended.instances[0]["requests"] == 2
 
 
 NO_PING_REASON = (
@@ -215,10 +216,10 @@ def test_a_container_that_ends_before_it_answers_ping_fails_the_job(aws: Aws) ->
 
 def test_a_container_that_never_answers_ping_is_given_the_time_the_setting_says(aws: Aws) -> None:
     aws.put_all({"in/a": "1\n"})
-    slow = "import time\ndef model_fn(folder):\n    time.sleep(60)\n"
+    slow = "import time\ndef model_fn(folder):\n    time.sleep(600)\n"
     ended = aws.transform([aws.script(slow)], settings={"ping_timeout_seconds": 1})
     assert ended.outcome == NO_PING
-    assert ended.instances[0]["ended"] - ended.instances[0]["started"] < 20
+    assert ended.instances[0]["ended"] - ended.instances[0]["started"] >= 1
 
 
 def test_a_model_archive_that_cannot_be_read_fails_the_job(aws: Aws) -> None:
@@ -324,7 +325,7 @@ def test_an_instance_lost_on_demand_is_an_internal_error(aws: Aws) -> None:
 @pytest.mark.local_only
 def test_an_instance_may_be_lost_before_its_containers_answer(aws: Aws) -> None:
     aws.put_all({"in/a": "1\n"})
-    slow = "import time\ndef model_fn(folder):\n    time.sleep(60)\n"
+    slow = "import time\ndef model_fn(folder):\n    time.sleep(600)\n"
     fault = {"kind": "lose_instance", "host": "algo-1", "after_seconds": 0.2}
     ended = aws.transform([aws.script(slow)], faults=[fault])
     assert ended.outcome == (
@@ -335,7 +336,7 @@ def test_an_instance_may_be_lost_before_its_containers_answer(aws: Aws) -> None:
 
 @pytest.mark.local_only
 def test_a_processing_container_can_be_killed_or_its_instance_lost(aws: Aws) -> None:
-    sleeper = ["python3", "-c", "import time; time.sleep(30)"]
+    sleeper = ["python3", "-c", "import time; time.sleep(600)"]
     for kind, reason in (
         ("kill_container", "AlgorithmError: See job logs for more information"),
         ("lose_instance", "InternalServerError: We encountered an internal error.  Please try again."),
@@ -346,16 +347,28 @@ def test_a_processing_container_can_be_killed_or_its_instance_lost(aws: Aws) -> 
 
 
 @pytest.mark.local_only
-def test_a_container_that_hangs_on_demand_is_deaf_to_sigterm_and_killed_after_the_grace(aws: Aws) -> None:
+def test_a_container_that_hangs_on_demand_is_deaf_to_sigterm_and_killed_after_the_grace(
+    aws: Aws, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Of a processing job by its time limit; of a transform by a stop, with what was finished kept."""
-    fault = {"kind": "freeze_container", "host": "algo-1", "after_seconds": 0}
+    hears = """
+import signal, time
+def on_term(number, frame):
+    open("/opt/ml/processing/output/heard", "w").close()
+signal.signal(signal.SIGTERM, on_term)
+time.sleep(600)
+"""
+    fault = {"kind": "freeze_container", "host": "algo-1", "after_seconds": 0.5}
+    reach_time_limit_when(monkeypatch, lambda: has_stopped_child(os.getpid()))
     ended = aws.processing(
-        ["python3", "-c", "import time; time.sleep(2)"],
+        ["python3", "-c", hears],
+        outputs=[aws.build_processing_output("output", "heard")],
         faults=[fault],
         settings={"processing_stop_grace_seconds": 0.5},
-        StoppingCondition={"MaxRuntimeInSeconds": 3},
     )
     assert ended.outcome == ("Stopped", None)
+    assert ended.instances[0]["busy_seconds"] >= 0.5 + 0.5
+    assert aws.tree("heard/") == {}
 
     request = aws.transform_request(transform_input=CSV_LINES, transform_output=CSV_OUT)
     fault = {"kind": "freeze_container", "host": "algo-1", "after_objects": 1}
@@ -365,11 +378,8 @@ def test_a_container_that_hangs_on_demand_is_deaf_to_sigterm_and_killed_after_th
             settings={"transform_stop_grace_seconds": 0.5},
         )
     )  # fmt: skip
-    deadline = time.monotonic() + 60
-    while not has_stopped_child(process.pid):
-        assert process.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    wait_until(lambda: process.poll() is not None or has_stopped_child(process.pid))
+    assert process.poll() is None
     told_at = time.monotonic()
     process.terminate()
     assert aws.finish(process).outcome == ("Stopped", None)

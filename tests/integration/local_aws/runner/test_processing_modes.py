@@ -5,10 +5,9 @@ from __future__ import annotations
 import gzip
 import json
 import signal
-import time
 from typing import Any
 
-from tests.integration.local_aws.runner.harness import Aws
+from tests.integration.local_aws.runner.harness import Aws, wait_until
 
 READ_PIPE = """
 import json
@@ -56,7 +55,7 @@ def test_a_container_need_not_read_its_pipe_to_the_end(aws: Aws) -> None:
 
 def test_a_pipe_of_something_that_is_no_gzip_fails_the_job(aws: Aws) -> None:
     aws.put_all({"in/a": "plain text"})
-    source = "import time; open('/opt/ml/processing/input/data_0', 'rb').read(); time.sleep(30)"
+    source = "import time; open('/opt/ml/processing/input/data_0', 'rb').read(); time.sleep(600)"
     pipe = aws.build_processing_input("data", "in/", S3InputMode="Pipe", S3CompressionType="Gzip")
     status, reason = aws.processing(["python3", "-c", source], inputs=[pipe]).outcome
     assert status == "Failed"
@@ -64,15 +63,18 @@ def test_a_pipe_of_something_that_is_no_gzip_fails_the_job(aws: Aws) -> None:
 
 
 def test_continuous_outputs_appear_and_change_while_the_container_runs(aws: Aws) -> None:
+    """The container changes its file when it is told to, which is after the first upload."""
     source = """
-import time
+import os, time
 from pathlib import Path
-out = Path("/opt/ml/processing/output")
-(out / "first").write_text("one")
-time.sleep(1.5)
-(out / "first").write_text("changed")
-while True:
-    time.sleep(0.1)
+def write(text):
+    Path("/opt/ml/next").write_text(text)
+    os.replace("/opt/ml/next", "/opt/ml/processing/output/first")
+write("one")
+while not Path("/opt/ml/go").exists():
+    time.sleep(0.05)
+write("changed")
+time.sleep(600)
 """
     spec = aws.spec(
         "processing",
@@ -82,14 +84,11 @@ while True:
         settings={"continuous_upload_seconds": 0.2},
     )
     process = aws.start(spec)
-    seen: list[bytes] = []
-    deadline = time.monotonic() + 30
-    while b"changed" not in seen and time.monotonic() < deadline:
-        seen += [body for body in aws.tree("out/").values() if body not in seen]
-        time.sleep(0.1)
+    wait_until(lambda: aws.tree("out/") == {"first": b"one"})
+    (spec.parent / "algo-1/ml/go").touch()
+    wait_until(lambda: aws.tree("out/") == {"first": b"changed"})
     process.send_signal(signal.SIGTERM)
     assert aws.finish(process).outcome == ("Stopped", None)
-    assert seen == [b"one", b"changed"]
 
 
 def test_inputs_and_outputs_that_the_app_manages_are_left_alone(aws: Aws) -> None:

@@ -21,7 +21,7 @@ from batch_inference.jobs.preprocess.peers import PORT, Peers
 from tests.unit.jobs.loopback import reserve_network
 
 TOKEN = b"of the job"
-MAGIC = b"peers/1\n"
+MAGIC = b"peers/2\n"
 #: What is seen of a host that has ended: which of them depends on whether it is read from or sent to first.
 ENDED = r"(the connection was closed|.*Broken pipe|.*Connection reset by peer)"
 
@@ -43,8 +43,34 @@ def addresses(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
         yield found
 
 
-def short_wait(monkeypatch: pytest.MonkeyPatch, seconds: float = 1.2) -> None:
-    monkeypatch.setattr(peers, "MAX_WAIT_SECONDS", seconds)
+class Clock:
+    """The time of the hosts, which passes when the test says so."""
+
+    sleep = staticmethod(time.sleep)
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def give_up_once(self, is_reached: Callable[[], bool]) -> None:
+        """Wait for a state of the hosts; then, or if it does not come, their time is up."""
+        try:
+            give_up = time.monotonic() + 120
+            while not is_reached():
+                assert time.monotonic() < give_up
+                time.sleep(0.01)
+        finally:
+            self.now += peers.MAX_WAIT_SECONDS + 1
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    made = Clock()
+    monkeypatch.setattr(peers, "time", made)
+    monkeypatch.setattr(peers, "MAX_POLL_SECONDS", 0.1)
+    return made
 
 
 @contextmanager
@@ -56,6 +82,15 @@ def running(work: Callable[[str], Any], hosts: Sequence[str]) -> Iterator[dict[s
 
 def names(count: int) -> list[str]:
     return [f"algo-{number + 1}" for number in range(count)]
+
+
+def assert_all_exchange(hosts: Sequence[str]) -> None:
+    def work(host: str) -> list[bytes]:
+        with Peers(hosts, host, TOKEN) as group:
+            return read_all(group.exchange([io.BytesIO(host.encode()) for _ in hosts]))
+
+    with running(work, hosts) as done:
+        assert [each.result() for each in done.values()] == [[host.encode() for host in hosts]] * len(hosts)
 
 
 def read_all(files: Sequence[IO[bytes]]) -> list[bytes]:
@@ -144,21 +179,28 @@ def test_a_host_may_start_late_and_its_name_resolve_later(addresses: dict[str, s
     ],
 )
 def test_a_host_that_does_not_come_is_named_with_what_to_do(
-    addresses: dict[str, str], monkeypatch: pytest.MonkeyPatch, resolves: bool, attempt: str
+    addresses: dict[str, str], clock: Clock, resolves: bool, attempt: str
 ) -> None:
-    short_wait(monkeypatch)
     if not resolves:
         del addresses["algo-3"]
+    groups = {host: Peers(names(3), host, TOKEN) for host in names(2)}
 
     def work(host: str) -> None:
-        with Peers(names(3), host, TOKEN):
+        with groups[host]:
             raise AssertionError("algo-3 is missing")
 
+    def is_algo_3_alone_missing() -> bool:
+        return all(
+            group._senders and group._receivers and group._attempts["algo-3"] != "not tried"
+            for group in groups.values()
+        )
+
     message = (
-        rf"^algo-1 has no connection with algo-3 after 0\.02 minutes; last attempt: {attempt}\. If algo-3 failed, its "
+        rf"^algo-1 has no connection with algo-3 after 15 minutes; last attempt: {attempt}\. If algo-3 failed, its "
         rf"own log has the reason\. .* port {PORT}: in a VPC, the security group .*\. Or set preprocess\.max_instances"
     )
     with running(work, names(2)) as done:
+        clock.give_up_once(is_algo_3_alone_missing)
         with pytest.raises(JobError, match=message) as raised:
             done["algo-1"].result()
         assert isinstance(done["algo-2"].exception(), JobError)
@@ -166,10 +208,9 @@ def test_a_host_that_does_not_come_is_named_with_what_to_do(
 
 
 def test_a_host_that_only_answers_is_missing_too(
-    addresses: dict[str, str], monkeypatch: pytest.MonkeyPatch
+    addresses: dict[str, str], monkeypatch: pytest.MonkeyPatch, clock: Clock
 ) -> None:
     """algo-1 reaches algo-2, and algo-2 finds another address for algo-1, where nobody listens."""
-    short_wait(monkeypatch)
     connect = socket.create_connection
     nowhere = (addresses["algo-5"], PORT)
     reach = {(addresses["algo-1"], PORT): nowhere}
@@ -179,11 +220,20 @@ def test_a_host_that_only_answers_is_missing_too(
         lambda address, **options: connect(reach.get(address, address), **options),
     )
 
+    groups = {host: Peers(names(2), host, TOKEN) for host in names(2)}
+
     def work(host: str) -> None:
-        with Peers(names(2), host, TOKEN):
+        with groups[host]:
             raise AssertionError("algo-2 did not connect")
 
     with running(work, names(2)) as done:
+        clock.give_up_once(
+            lambda: (
+                "connected, but" in groups["algo-1"]._attempts["algo-2"]
+                and "algo-1" in groups["algo-2"]._receivers
+                and "refused" in groups["algo-2"]._attempts["algo-1"]
+            )
+        )
         with pytest.raises(JobError, match=r"algo-2 after .*: connected, but it did not connect to algo-1"):
             done["algo-1"].result()
         with pytest.raises(JobError, match=r"algo-1 after .* Connection refused"):
@@ -199,32 +249,75 @@ def test_a_host_that_cannot_listen_says_so_at_once(addresses: dict[str, str]) ->
         pass
 
 
-def test_a_host_listens_on_its_own_address_alone(
-    addresses: dict[str, str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    short_wait(monkeypatch)
+def test_a_host_listens_on_its_own_address_alone(addresses: dict[str, str], clock: Clock) -> None:
+    def listens(host: str) -> bool:
+        try:
+            socket.create_connection((addresses[host], PORT)).close()
+        except ConnectionRefusedError:
+            return False
+        return True
+
     with ThreadPoolExecutor() as pool:
         entered = pool.submit(Peers(names(2), "algo-1", TOKEN).__enter__)
-        time.sleep(0.2)
-        socket.create_connection((addresses["algo-1"], PORT)).close()
-        with pytest.raises(ConnectionRefusedError):
-            socket.create_connection((addresses["algo-4"], PORT))
+        clock.give_up_once(lambda: listens("algo-1") and not listens("algo-4"))
         assert isinstance(entered.exception(), JobError)
 
 
-def test_another_job_with_the_same_names_stays_outside(
-    addresses: dict[str, str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    short_wait(monkeypatch)
+def test_another_job_with_the_same_names_stays_outside(addresses: dict[str, str], clock: Clock) -> None:
+    groups = {
+        host: Peers(names(2), host, token) for host, token in zip(names(2), (TOKEN, b"another"), strict=True)
+    }
+    reason = "what answers does not know the token of this job"
 
     def work(host: str) -> None:
-        with Peers(names(2), host, b"another" if host == "algo-2" else TOKEN):
+        with groups[host]:
             raise AssertionError("they have not the same token")
 
+    def are_both_told() -> bool:
+        return all(text.endswith(reason) for group in groups.values() for text in group._attempts.values())
+
     with running(work, names(2)) as done:
+        clock.give_up_once(are_both_told)
         for each in done.values():
-            with pytest.raises(JobError, match="what answers does not know the token of this job"):
+            with pytest.raises(JobError, match=reason):
                 each.result()
+
+
+def test_a_handshake_that_fails_at_its_end_is_made_again(
+    addresses: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """algo-1 does not receive algo-2's proof in time; algo-2 has sent it, and must not count the connection."""
+    monkeypatch.setattr(peers, "MAX_WAIT_SECONDS", 120.0)
+    receive, received = peers._receive, []
+
+    def late_once(connection: socket.socket, size: int) -> bytes:
+        data = receive(connection, size)
+        if size == 32 and connection.getsockname() == (addresses["algo-1"], PORT):
+            received.append(data)
+            if len(received) == 2:  # a nonce, and the proof
+                raise TimeoutError("timed out")
+        return data
+
+    monkeypatch.setattr(peers, "_receive", late_once)
+    assert_all_exchange(names(2))
+    assert len(received) >= 4
+
+
+def test_a_host_may_be_slow_to_keep_a_connection(
+    addresses: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It counts the connection: the other host must not give it up meanwhile, as it does at other steps."""
+    monkeypatch.setattr(peers, "MAX_WAIT_SECONDS", 120.0)
+    monkeypatch.setattr(peers, "ATTEMPT_SECONDS", 0.3)
+    configure = peers._configure
+
+    def slow(connection: socket.socket) -> socket.socket:
+        if connection.getsockname()[1] == PORT:
+            time.sleep(1.0)
+        return configure(connection)
+
+    monkeypatch.setattr(peers, "_configure", slow)
+    assert_all_exchange(names(2))
 
 
 @pytest.mark.parametrize(
@@ -253,7 +346,7 @@ def test_a_stranger_is_ignored(
     def until_closed(said: bytes) -> bool:
         while True:
             try:
-                stranger = socket.create_connection((addresses["algo-1"], PORT), timeout=5)
+                stranger = socket.create_connection((addresses["algo-1"], PORT), timeout=60)
                 break
             except ConnectionRefusedError:
                 time.sleep(0.02)
