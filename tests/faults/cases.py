@@ -208,25 +208,29 @@ def stop_on_aws(scenario: Scenario) -> None:
 def mark_failed(scenario: Scenario) -> None:
     """The task that waits."""
     hang(scenario)
-    scenario.stop_active_jobs_by(lambda: scenario.mark_task("await_preprocess", "failed"))
+    scenario.mark_active_jobs_unwanted()
+    scenario.mark_task("await_preprocess", "failed")
 
 
 def mark_run_failed(scenario: Scenario) -> None:
     """While its job is at work."""
     hang(scenario)
-    scenario.stop_active_jobs_by(lambda: scenario.mark_run("failed"))
+    scenario.mark_active_jobs_unwanted()
+    scenario.mark_run("failed")
 
 
 def clear_while_running(scenario: Scenario) -> None:
     """The task that submitted the job, with all that follow."""
     hang(scenario)
-    scenario.stop_active_jobs_by(lambda: scenario.clear("preprocess", downstream=True))
+    scenario.mark_active_jobs_unwanted()
+    scenario.clear("preprocess", downstream=True)
 
 
 def clear_the_plan(scenario: Scenario) -> None:
     """All of the run, whose jobs have other names then."""
     hang(scenario)
-    scenario.stop_active_jobs_by(lambda: scenario.clear("plan", downstream=True))
+    scenario.mark_active_jobs_unwanted()
+    scenario.clear("plan", downstream=True)
 
 
 def clear_the_sensor(scenario: Scenario) -> None:

@@ -70,7 +70,8 @@ def run_with_an_odd_name(scenario: Scenario) -> None:
     scenario.arm("freeze_container", after_seconds=0)
     scenario.trigger(dag_run_id=f"odd~{time.time()}")
     scenario.wait_for_hanging_job()
-    scenario.stop_active_jobs_by(lambda: scenario.clear("plan", downstream=True))
+    scenario.mark_active_jobs_unwanted()
+    scenario.clear("plan", downstream=True)
 
 
 def change_a_prediction(scenario: Scenario) -> None:
@@ -104,7 +105,8 @@ def change_predictions(scenario: Scenario, change: Callable[[bytes], bytes | Non
 
 def mark_the_wait_as_done(scenario: Scenario) -> None:
     """The button "mark success" on the task that waits, while its job is at work."""
-    scenario.stop_active_jobs_by(lambda: scenario.mark_task("await_transform", "success"))
+    scenario.mark_active_jobs_unwanted()
+    scenario.mark_task("await_transform", "success")
 
 
 CASES = (

@@ -53,6 +53,7 @@ def run_phase(suite: Suite, pipeline: str, phase: Phase, runs: list[str]) -> Non
                     case.act(scenario)
         for scenario in acted:
             whole.unwanted_since |= scenario.unwanted_since
+            whole.stopped_by_tasks |= scenario.stopped_by_tasks
             whole.waited_from |= scenario.waited_from
         whole.wait_for_end()
         idle = {scenario.case.name: scenario.find_idle_faults() for scenario in acted}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import functools
 import re
 import signal
 import time
@@ -48,7 +47,8 @@ class Scenario:
         begins: how its run begins: NEW_RUN, SAME_RUN, or a task of the run to be cleared with all that follow.
         runs: ids of its runs, in the order in which they were triggered; shared by the cases of a run.
         tries_before: tries of the run's tasks before it was cleared or taken over, by task.
-        unwanted: epoch seconds from which nobody wants a job any more, by job name.
+        unwanted_since: epoch seconds from which nobody wants a job any more, by job name.
+        stopped_by_tasks: names of those that tasks of the run should stop, and not the janitor.
         waited_from: epoch seconds at which a job was first seen to be waited for, by job name.
         since: epoch seconds; what the pipeline did before is not of this scenario.
     """
@@ -60,6 +60,7 @@ class Scenario:
     runs: list[str] = dataclasses.field(default_factory=list)
     tries_before: dict[str, int] = dataclasses.field(default_factory=dict)
     unwanted_since: dict[str, float] = dataclasses.field(default_factory=dict)
+    stopped_by_tasks: set[str] = dataclasses.field(default_factory=set)
     waited_from: dict[str, float] = dataclasses.field(default_factory=dict)
     armed: list[str] = dataclasses.field(default_factory=list)
     since: float = dataclasses.field(default_factory=time.time)
@@ -162,27 +163,18 @@ class Scenario:
         """Names of the jobs that are at work."""
         return [job["name"] for job in self.jobs() if job["status"] in ACTIVE]
 
-    def stop_active_jobs_by(self, act: Callable[[], Any]) -> None:
-        """Do what makes the jobs that are at work unwanted, and wait until tasks of the run stop them.
+    def mark_active_jobs_unwanted(self) -> None:
+        """From now on tasks of the run should stop the jobs that are at work."""
+        names = self.active_jobs()
+        self.stopped_by_tasks.update(names)
+        self.unwanted_since.update(dict.fromkeys(names, time.time()))
 
-        The tag that comes before each stop tells who stops; the janitor would come minutes later.
-        """
-        arns = {
-            job["name"]: f"arn:aws:sagemaker:{REGION}:{ACCOUNT}:{job['kind']}-job/{job['name']}"
-            for job in self.jobs()
-            if job["status"] in ACTIVE
-        }
+    def read_stop_reason(self, job: dict[str, Any]) -> str | None:
+        """Why Airflow stopped a job of the usage record, as its tag says; None where Airflow did not."""
         client = self.suite.aws.server.client("sagemaker")
-
-        def read_reason(arn: str) -> str | None:
-            tags = {tag["Key"]: tag["Value"] for tag in client.list_tags(ResourceArn=arn)["Tags"]}
-            return tags.get(STOPPED_TAG)
-
-        act()
-        for name, arn in arns.items():
-            reason = self.wait(functools.partial(read_reason, arn), f"{name} is stopped by Airflow")
-            self.unwanted_since[name] = time.time()
-            assert reason.startswith("its "), f"{name} was stopped by the janitor: {reason}"
+        arn = f"arn:aws:sagemaker:{REGION}:{ACCOUNT}:{job['kind']}-job/{job['name']}"
+        tags = {tag["Key"]: tag["Value"] for tag in client.list_tags(ResourceArn=arn)["Tags"]}
+        return tags.get(STOPPED_TAG)
 
     def have_janitor_stop_jobs(self) -> None:
         """Run the janitor, which stops the jobs that are at work, unless their tasks have stopped them before.
