@@ -107,6 +107,8 @@ def mark_the_wait_as_done(scenario: Scenario) -> None:
     """The button "mark success" on the task that waits, while its job is at work."""
     scenario.mark_active_jobs_unwanted()
     scenario.mark_task("await_transform", "success")
+    # Its containers get their input afterwards, and would end by themselves.
+    scenario.wait_for_stops()
 
 
 CASES = (

@@ -176,6 +176,11 @@ class Scenario:
         tags = {tag["Key"]: tag["Value"] for tag in client.list_tags(ResourceArn=arn)["Tags"]}
         return tags.get(STOPPED_TAG)
 
+    def wait_for_stops(self) -> None:
+        """Return once tasks of the run stop the jobs that they should."""
+        jobs = [job for job in self.jobs() if job["name"] in self.stopped_by_tasks]
+        self.wait(lambda: all(map(self.read_stop_reason, jobs)), "tasks of the run stop its jobs")
+
     def have_janitor_stop_jobs(self) -> None:
         """Run the janitor, which stops the jobs that are at work, unless their tasks have stopped them before.
 
