@@ -207,8 +207,8 @@ class SageMakerJobTrigger(BaseTrigger):
                 failures = 0
                 if ended is not None:
                     return ended[kind.status_field], ended.get("FailureReason")
-            # Of the moment that the answer tells of: one that took its time says nothing of whether the job has started
-            # since, and then the next look is at once.
+            # Judged at the moment of asking: a slow answer does not tell whether the job has started since. If a limit
+            # has passed meanwhile, the next look comes at once.
             if self._seconds_left(asked_at) <= 0:
                 because = RAN_TOO_LONG if self._seconds_to_run(asked_at) <= 0 else TIMED_OUT
                 await self._stop(poller, kind, because)

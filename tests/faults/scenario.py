@@ -30,7 +30,7 @@ from tests.faults.suite import (
 
 STAGES = ("preprocess", "transform")
 ACTIVE = {"InProgress", "Stopping"}
-#: The embedded AWS's.
+#: The embedded AWS's account.
 ACCOUNT = "123456789012"
 #: A case's run is a new one.
 NEW_RUN = "new run"

@@ -33,7 +33,7 @@ DOWN_SECONDS = 120 if EVERYTHING else 15
 
 CASE = Case(
     name="late-run",
-    fault="the scheduler is killed at the deadline of a run whose plan hangs, and is back two minutes later",
+    fault="the scheduler is down at the deadline of a run whose plan hangs, and is back two minutes later",
     ending="success: notify.on_late is called once",
     act=lambda _: None,
     pipeline={

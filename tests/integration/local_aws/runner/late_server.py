@@ -13,7 +13,7 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         if self.path == "/execution-parameters":
             asks.release()
-            print("asked", flush=True)  # noqa: T201 (to the log of the job)
+            os.write(1, b"asked\n")  # to the log of the job
             for _ in range(int(os.environ["ASKS"])):
                 asks.acquire()
             asks.release(int(os.environ["ASKS"]))  # and from then on at once
